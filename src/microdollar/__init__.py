@@ -1,0 +1,1 @@
+"""What does learning cost, and what is the cheapest way to get it?"""

@@ -1,0 +1,134 @@
+"""What a computation costs: a number with an interval and a basis, never a bare point.
+
+``Quantity`` is one number that was predicted or measured; ``Cost`` is the six that
+every way of learning is compared by. A number that could not be had is ``None`` with
+a reason: missing is never zero.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+Basis = Literal["formula", "datasheet", "calibrated", "counter", "sampled", "clock", "assumed"]
+
+# From the firmest to the weakest: a product or a sum is as good as its weakest part.
+_STRENGTH: tuple[Basis, ...] = (
+    "counter",
+    "clock",
+    "formula",
+    "sampled",
+    "calibrated",
+    "datasheet",
+    "assumed",
+)
+assert set(_STRENGTH) == set(get_args(Basis))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """One non-negative number in base units, with its 80 % interval and where it is from."""
+
+    value: float | None
+    """The central value, or None if it could not be had."""
+    low: float | None = None
+    """Lower end of the 80 % interval."""
+    high: float | None = None
+    """Upper end of the 80 % interval."""
+    basis: Basis | None = None
+    """``formula``, ``datasheet``, ``calibrated`` and ``assumed`` are predictions;
+    ``counter``, ``sampled`` and ``clock`` are measurements."""
+    coverage: float | None = None
+    """Share of the counted thing that the counter could see, 0 to 1; None if not a count."""
+    reason: str | None = None
+    """Why there is no value, or what a reader should know about it."""
+
+    def __post_init__(self) -> None:
+        if self.value is None:
+            if not self.reason:
+                raise ValueError("a quantity without a value needs a reason")
+            return
+        if self.basis is None:
+            raise ValueError("a quantity with a value needs a basis")
+        low = self.value if self.low is None else self.low
+        high = self.value if self.high is None else self.high
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+        if not all(math.isfinite(number) for number in (self.value, low, high)):
+            raise ValueError(f"not finite: {low} <= {self.value} <= {high}")
+        if not 0 <= low <= self.value <= high:
+            raise ValueError(f"want 0 <= low <= value <= high, got {low}, {self.value}, {high}")
+        if self.coverage is not None and not 0 <= self.coverage <= 1:
+            raise ValueError(f"coverage must be within 0 and 1, got {self.coverage}")
+
+    @classmethod
+    def missing(cls, reason: str) -> Self:
+        """A number that could not be had, and why."""
+        return cls(value=None, reason=reason)
+
+    @classmethod
+    def around(cls, value: float, factor: float, basis: Basis, reason: str | None = None) -> Self:
+        """An interval of ``value / factor`` to ``value * factor``; ``factor`` at least 1."""
+        return cls(
+            value=value, low=value / factor, high=value * factor, basis=basis, reason=reason
+        )
+
+    def times(self, other: "Quantity") -> "Quantity":
+        """Product of two independent quantities; the interval takes both extremes."""
+        if self.value is None or other.value is None:
+            return self if self.value is None else other
+        assert self.low is not None and self.high is not None
+        assert other.low is not None and other.high is not None
+        return Quantity(
+            value=self.value * other.value,
+            low=self.low * other.low,
+            high=self.high * other.high,
+            basis=weakest(self.basis, other.basis),
+            reason="; ".join(r for r in (self.reason, other.reason) if r) or None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary with every field, ``None`` where there is none."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of :meth:`to_json`; unknown keys are an error."""
+        return cls(**data)
+
+
+def weakest(*bases: Basis | None) -> Basis:
+    """The least firm of some bases, which is that of anything computed from them."""
+    return max((basis for basis in bases if basis is not None), key=_STRENGTH.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The six numbers by which ways of learning are compared."""
+
+    flops: Quantity
+    """Floating-point operations: a multiply-accumulate is 2; an addition, a multiplication,
+    a division or a transcendental is 1."""
+    int_ops: Quantity
+    """Integer operations, counted apart and never added to ``flops``."""
+    memory_bytes: Quantity
+    """Peak of what the computation allocates (not what the process holds)."""
+    seconds: Quantity
+    """Wall time, without compilation and without reading the corpus."""
+    joules: Quantity
+    """Energy of the device over those seconds."""
+    dollars: Quantity
+    """Price of the device over those seconds."""
+
+    def items(self) -> Iterator[tuple[str, Quantity]]:
+        """Name and quantity, in the order of the fields."""
+        return ((field.name, getattr(self, field.name)) for field in fields(self))
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of dictionaries, one a quantity."""
+        return {name: quantity.to_json() for name, quantity in self.items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of :meth:`to_json`."""
+        return cls(**{name: Quantity.from_json(value) for name, value in data.items()})

@@ -1,0 +1,93 @@
+"""Every error that a user can meet: what happened, why, and what to type.
+
+Each class carries the exit code that the command line ends with. Messages are one
+or two lines; the last sentence says what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MicrodollarError(Exception):
+    """Base of all errors raised on purpose.
+
+    Attributes:
+        exit_code: what the command line exits with (1 failed, 2 wrong usage,
+            3 a check failed, 4 can't be estimated).
+    """
+
+    exit_code = 1
+
+
+class UsageError(MicrodollarError):
+    """An argument, option or name that is not accepted."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A device, learner, price or corpus name that nobody knows.
+
+    Args:
+        kind: what was looked up, e.g. ``"device"``.
+        name: the name as given.
+        known: every accepted name.
+        hint: what to type to see or add names.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = sorted(known)
+        near = nearest(name, names)
+        said = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names[:12])}."
+        super().__init__(f"unknown {kind} {name!r}. {said}{' ' + hint if hint else ''}")
+        self.kind, self.name, self.nearest = kind, name, near
+
+
+class CorpusError(MicrodollarError):
+    """Text to learn from or to score that is missing, empty, unreadable or too short."""
+
+
+class ModelFileError(MicrodollarError):
+    """A saved model that is truncated, foreign, hostile or can't be written."""
+
+
+class LedgerError(MicrodollarError):
+    """A ledger that can't be opened, read or appended to."""
+
+
+class MissingExtraError(MicrodollarError):
+    """An optional dependency that is not installed.
+
+    Args:
+        package: the import that failed.
+        extra: the extra of this distribution that brings it.
+        need: what it is needed for.
+    """
+
+    def __init__(self, package: str, extra: str, need: str) -> None:
+        super().__init__(
+            f"{need} needs {package}, which is not installed. "
+            f"Type: pip install 'microdollar[{extra}]'"
+        )
+        self.package, self.extra = package, extra
+
+
+class CheckFailedError(MicrodollarError):
+    """A check that the user asked for and that did not hold."""
+
+    exit_code = 3
+
+
+class CannotEstimateError(MicrodollarError):
+    """A cost that can't be predicted: a rate, a formula or a price is unknown."""
+
+    exit_code = 4
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known names most like ``name``, best first; empty if none is close."""
+    by_folded = {entry.casefold(): entry for entry in known}
+    folded = name.casefold()
+    close = difflib.get_close_matches(folded, by_folded, n=count, cutoff=0.5)
+    inside = [key for key in by_folded if folded and folded in key and key not in close]
+    return [by_folded[key] for key in (close + inside)[:count]]

@@ -1,0 +1,1 @@
+"""Work and a device make a cost: operations, bytes, seconds, joules, dollars."""

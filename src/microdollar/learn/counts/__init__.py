@@ -1,0 +1,1 @@
+"""Weights from counts: models written down from data statistics, with no gradient."""

@@ -1,0 +1,1 @@
+"""Weights from gradient descent: the baselines that counting is compared with."""

@@ -1,0 +1,1 @@
+"""Every prediction and every measurement, append-only."""

@@ -1,0 +1,1 @@
+"""The same quantities from a real run. Sees no prediction."""

@@ -1,0 +1,1 @@
+"""Results and ledger rows as tables, figures and one offline page."""

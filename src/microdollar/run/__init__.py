@@ -1,0 +1,1 @@
+"""Where prediction, measurement and ledger meet."""

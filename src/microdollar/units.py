@@ -1,0 +1,123 @@
+"""Base units, and how they are read and written.
+
+Inside the package a number is always in base units, and its name says which:
+``flops`` and ``int_ops`` (counts), ``*_bytes``, ``*_seconds``, ``*_joules``,
+``*_dollars``, and rates as ``*_per_second``. Prefixes exist only at the edge, here.
+Binary prefixes (KiB) are powers of 1,024, decimal ones (kB) powers of 1,000.
+"""
+
+import math
+import re
+
+from microdollar.errors import UsageError
+
+_DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15, "e": 10**18}
+_BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50, "ei": 2**60}
+_NUMBER = re.compile(r"\s*(\d+(?:_?\d+)*(?:\.\d*)?|\.\d+)(e[+-]?\d+)?\s*([a-z]*)\s*", re.ASCII)
+
+SECONDS_PER_HOUR = 3600
+
+
+def parse_count(text: str) -> int:
+    """A count with an optional decimal prefix: ``"1_000_000"``, ``"1M"``, ``"1e6"``.
+
+    Raises:
+        UsageError: if it is not a whole, non-negative number below 2**63.
+
+    >>> parse_count("1.5M")
+    1500000
+    """
+    return _whole(text, *_split(text), prefixes=_DECIMAL, unit="")
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes with an optional prefix: ``"1000"``, ``"1.5GB"``, ``"512 MiB"``.
+
+    Raises:
+        UsageError: if it is not a whole, non-negative number of bytes below 2**63.
+
+    >>> parse_bytes("2 KiB")
+    2048
+    """
+    number, suffix = _split(text)
+    return _whole(text, number, suffix.removesuffix("b"), prefixes=_DECIMAL | _BINARY, unit="bytes")
+
+
+def _split(text: str) -> tuple[str, str]:
+    found = _NUMBER.fullmatch(text.lower()) if len(text) <= 64 else None
+    if found is None:
+        raise UsageError(f"{text[:64]!r} is not a number. Type for example 1000000, 1M or 1e6.")
+    return found[1].replace("_", "") + (found[2] or ""), found[3]
+
+
+def _whole(text: str, number: str, prefix: str, *, prefixes: dict[str, int], unit: str) -> int:
+    if prefix not in prefixes:
+        raise UsageError(f"{text!r}: unknown prefix {prefix!r}. Accepted: {' '.join(prefixes)}.")
+    # Whole numbers stay integers: a float would lose digits past 2**53.
+    value = int(number) * prefixes[prefix] if number.isdigit() else float(number) * prefixes[prefix]
+    if not math.isfinite(value) or value >= 2**63 or value != int(value):
+        raise UsageError(f"{text!r} is not a whole number{' of ' + unit if unit else ''} below 2**63.")
+    return int(value)
+
+
+def format_si(value: float, unit: str = "", digits: int = 3) -> str:
+    """A number with a decimal prefix and ``digits`` significant digits.
+
+    >>> format_si(5.94e12, "FLOP")
+    '5.94 TFLOP'
+    >>> format_si(999.96, "B")
+    '1.00 kB'
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}".rstrip()
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = min(max(math.floor(math.log10(abs(rounded)) / 3), -5), 6)
+    prefix = ["f", "p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E"][exponent + 5]
+    scaled = rounded / 1000.0**exponent
+    decimals = max(digits - 1 - math.floor(math.log10(abs(scaled))), 0)
+    return f"{scaled:.{decimals}f} {prefix}{unit}".rstrip()
+
+
+def format_bytes(value: float) -> str:
+    """Bytes with decimal prefixes.
+
+    >>> format_bytes(90_900_000)
+    '90.9 MB'
+    """
+    return f"{value:.0f} B" if abs(value) < 1000 else format_si(value, "B")
+
+
+def format_seconds(value: float) -> str:
+    """A duration as people say it.
+
+    >>> format_seconds(0.0021), format_seconds(75), format_seconds(7260)
+    ('2.10 ms', '75.0 s', '2 h 01 min')
+    """
+    if abs(value) < 120:
+        return format_si(value, "s")
+    minutes = round(value / 60)
+    if minutes < 120:
+        return f"{value / 60:.1f} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{value / 86400:.1f} days"
+
+
+def format_dollars(value: float) -> str:
+    """Money; below a cent in microdollars, which is what small models cost.
+
+    >>> format_dollars(1.1e-6), format_dollars(12.5)
+    ('1.10 µ$', '$12.50')
+    """
+    if value == 0 or abs(value) >= 0.01:
+        return f"${value:,.2f}"
+    return f"{float(f'{value * 1e6:.2e}'):,.{0 if abs(value) >= 1e-4 else 2}f} µ$"
+
+
+def format_joules(value: float) -> str:
+    """Energy, in joules below a kilowatt-hour and in kilowatt-hours above.
+
+    >>> format_joules(12.5), format_joules(7.2e6)
+    ('12.5 J', '2.00 kWh')
+    """
+    return format_si(value, "J") if abs(value) < 3.6e6 else format_si(value / 3600, "Wh")

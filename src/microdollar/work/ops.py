@@ -1,0 +1,136 @@
+"""What a computation does, free of machine and price.
+
+An ``Op`` is one kind of step and how often it runs; ``Work`` is a list of them with the
+bytes that stay allocated. Turning either into seconds needs a device and is done in
+``estimate``. Counts are exact integers where a formula gives them; where a count depends
+on the data (how many contexts a text has), the op says so in ``uncertainty``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+OpKind = Literal["matmul", "elementwise", "transcendental", "stream", "increment", "probe"]
+Runtime = Literal["compiled", "numpy", "torch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Op:
+    """One kind of step. Every count is for one repeat; the properties ``total_*`` multiply."""
+
+    name: str
+    """What it is in the learner's own words; the key of every breakdown."""
+    kind: OpKind
+    """What limits it: ``matmul`` (dense product), ``elementwise`` (arithmetic over arrays),
+    ``transcendental`` (exp, log, tanh over arrays), ``stream`` (bytes read or written in
+    order), ``increment`` (read-modify-write at random places of a table), ``probe`` (look-up
+    in a hash table or a chain of pointers)."""
+    repeats: int = 1
+    """How many times the step runs."""
+    flops: int = 0
+    """Floating-point operations; a multiply-accumulate is 2, anything else 1."""
+    int_ops: int = 0
+    """Integer operations: index arithmetic, comparisons, increments."""
+    bytes_moved: int = 0
+    """Bytes read plus bytes written in order, if no cache helped."""
+    accesses: int = 0
+    """Random accesses to a table (``increment`` and ``probe``)."""
+    table_bytes: int = 0
+    """Size of that table."""
+    shape: tuple[int, ...] = ()
+    """(m, n, k) of a matrix product; the array's shape otherwise."""
+    dtype: str = "float32"
+    """Type of the numbers."""
+    runtime: Runtime = "compiled"
+    """Who runs it: compiled loops, or calls into an array library."""
+    calls: int = 0
+    """Calls into that library; each pays its overhead."""
+    threads: int = 1
+    """Threads that share one repeat."""
+    uncertainty: float = 1.0
+    """The count is right within this factor (80 %); 1 where it is exact."""
+
+    @property
+    def total_flops(self) -> int:
+        """Floating-point operations over all repeats."""
+        return self.flops * self.repeats
+
+    @property
+    def total_int_ops(self) -> int:
+        """Integer operations over all repeats."""
+        return self.int_ops * self.repeats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffer:
+    """An array that is allocated when memory peaks."""
+
+    name: str
+    bytes: int
+    uncertainty: float = 1.0
+    """The size is right within this factor (80 %); 1 where it is exact."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """All that one computation does, and what it holds in memory when it peaks."""
+
+    ops: tuple[Op, ...]
+    buffers: tuple[Buffer, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Assumptions that a reader of the numbers should see."""
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations; a multiply-accumulate is 2, anything else 1."""
+        return sum(op.total_flops for op in self.ops)
+
+    @property
+    def int_ops(self) -> int:
+        """Integer operations."""
+        return sum(op.total_int_ops for op in self.ops)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes allocated at the peak."""
+        return sum(buffer.bytes for buffer in self.buffers)
+
+
+def matmul(
+    name: str,
+    m: int,
+    n: int,
+    k: int,
+    *,
+    repeats: int = 1,
+    dtype: str = "float32",
+    runtime: Runtime = "torch",
+    threads: int = 1,
+) -> Op:
+    """A dense product of (m, k) by (k, n): ``2 m n k`` floating-point operations.
+
+    Counts the multiply-accumulates; a bias is an elementwise op of its own.
+    """
+    size = 8 if dtype == "float64" else 2 if dtype in ("float16", "bfloat16") else 4
+    return Op(
+        name=name,
+        kind="matmul",
+        repeats=repeats,
+        flops=2 * m * n * k,
+        bytes_moved=size * (m * k + k * n + m * n),
+        shape=(m, n, k),
+        dtype=dtype,
+        runtime=runtime,
+        calls=1,
+        threads=threads,
+    )
+
+
+def combine(parts: Iterable[Work]) -> Work:
+    """Parts that run one after the other and keep their buffers (an upper bound of the peak)."""
+    works = tuple(parts)
+    return Work(
+        ops=tuple(op for work in works for op in work.ops),
+        buffers=tuple(buffer for work in works for buffer in work.buffers),
+        notes=tuple(note for work in works for note in work.notes),
+    )

@@ -1,0 +1,38 @@
+"""Learners and saved models by name. Imports a learner's module only when it is asked for."""
+
+import inspect
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from microdollar.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from microdollar.learn.base import Learner
+
+LEARNERS = {
+    "ngram": "microdollar.learn.counts.ngram.learner:NGram",
+    "satrnn": "microdollar.learn.counts.satrnn:SatRNN",
+    "readout-sgd": "microdollar.learn.gradient.readout:ReadoutSGD",
+    "rnn-bptt": "microdollar.learn.gradient.rnn:ElmanBPTT",
+}
+"""``module:class`` of each learner; the class takes keyword arguments only."""
+
+
+def create(name: str, **options: Any) -> "Learner":  # noqa: ANN401
+    """The learner called ``name`` with ``options`` in place of its defaults.
+
+    Raises:
+        UnknownNameError: if there is no such learner.
+        UsageError: if an option is not one of its arguments, or has an unusable value.
+    """
+    if name not in LEARNERS:
+        raise UnknownNameError("learner", name, LEARNERS)
+    module, attribute = LEARNERS[name].split(":")
+    factory = getattr(import_module(module), attribute)
+    accepted = inspect.signature(factory).parameters
+    if unknown := sorted(set(options) - set(accepted)):
+        raise UsageError(
+            f"{name} has no option {unknown[0]!r}. It accepts: {', '.join(accepted) or 'none'}."
+        )
+    learner: Learner = factory(**options)
+    return learner

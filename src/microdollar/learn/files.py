@@ -1,0 +1,487 @@
+"""Model folders: ``model.safetensors`` and ``config.json``, written whole, read with distrust.
+
+Writing is all or nothing: a folder beside the target is filled, flushed to the disk and
+renamed into place. Reading believes nothing that a file says: sizes, names, types, shapes
+and offsets are checked against the file's real length before any array is allocated, so a
+truncated, foreign or hostile file costs one ``ModelFileError``. Tensors are read through
+one file descriptor and never mapped, because a mapped file that somebody shortens kills
+the process that reads it.
+"""
+
+import json
+import math
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from microdollar.errors import MissingExtraError, ModelFileError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+FORMAT = "microdollar"
+FORMAT_VERSION = 1
+TENSORS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+MAX_BYTES = 2**32
+"""Largest tensor file that is read unless the caller allows more."""
+MAX_HEADER_BYTES = 2**20
+MAX_CONFIG_BYTES = 2**20
+
+_DTYPES = {
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    "I8": "int8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """What one tensor of a network must look like."""
+
+    dtype: str
+    """Name of a numpy type, e.g. ``"float32"``."""
+    shape: tuple[int | str, ...]
+    """Sizes; a string names a free one. The same name means the same size in every tensor,
+    and where ``config.json`` has an entry of that name, the size must equal it."""
+    check: Callable[[tuple[int, ...]], str | None] | None = None
+    """Given the shape, says what else is wrong with it, or None. Runs before allocation."""
+
+
+TensorSpecs = Mapping[str, TensorSpec]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """One tensor of a header that was found consistent."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def save_folder(folder: Path, tensors: "Mapping[str, Array]", config: Mapping[str, Any]) -> None:
+    """Write a model folder, all or nothing.
+
+    A folder that holds a model of ours is replaced; the old model stays in place until the
+    new one is complete on the disk. Any other folder with files in it is left as it is.
+
+    Args:
+        folder: where to; parents are made.
+        tensors: arrays by name, floats or integers of 1 to 8 bytes, any shape.
+        config: what JSON can hold; must have ``network``. ``format`` and
+            ``format_version`` are added.
+
+    Raises:
+        ModelFileError: if it can't be written; nothing is left behind.
+        TypeError: if a tensor's type or a value of ``config`` can't be stored.
+        ValueError: if ``config`` has no ``network``, or holds a number that is not finite.
+    """
+    if not isinstance(config.get("network"), str):
+        raise ValueError("config needs 'network', the name of the network")
+    stated = {"format": FORMAT, "format_version": FORMAT_VERSION, **config}
+    text = json.dumps(stated, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    plain = {name: _storable(name, array) for name, array in tensors.items()}
+    target = Path(os.path.realpath(folder))
+    try:
+        _refuse_foreign(folder, target)
+        with _made_parents(target), _temporary_sibling(target) as fresh:
+            (fresh / CONFIG_NAME).write_text(text, encoding="utf-8")
+            _write_tensors(fresh / TENSORS_NAME, plain)
+            for path in (fresh / CONFIG_NAME, fresh / TENSORS_NAME, fresh):
+                _sync(path)
+            _move_into_place(fresh, target)
+            _sync(target.parent)
+    except OSError as error:
+        raise ModelFileError(
+            f"can't write the model to {folder}: {error.strerror or error}; nothing was left "
+            "behind. Name a folder on a disk with room that you may write to."
+        ) from error
+
+
+def load_folder(
+    folder: Path,
+    *,
+    network: str,
+    tensors: TensorSpecs | Callable[[dict[str, Any]], TensorSpecs],
+    max_bytes: int = MAX_BYTES,
+) -> "tuple[dict[str, Array], dict[str, Any]]":
+    """Read a model folder, checking everything before anything is allocated.
+
+    Args:
+        folder: a folder that :func:`save_folder` wrote.
+        network: the ``network`` that its configuration must name.
+        tensors: exactly the tensors that must be there, or a function that gives them
+            from the configuration; a ``KeyError``, ``TypeError`` or ``ValueError`` of that
+            function is the configuration's fault.
+        max_bytes: largest tensor file to accept.
+
+    Returns:
+        Writable arrays by name, and the configuration without ``format`` and
+        ``format_version``.
+
+    Raises:
+        ModelFileError: names the file and says what is wrong with it.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    path = folder / CONFIG_NAME
+    if config["network"] != network:
+        _bad(path, f"network is {_show(config['network'])}, want {network!r}")
+    try:
+        specs = tensors(config) if callable(tensors) else tensors
+    except (KeyError, TypeError, ValueError) as error:
+        _bad(path, f"unusable value ({type(error).__name__}: {_show(str(error))})")
+    path = folder / TENSORS_NAME
+    with _regular_file(path, max_bytes) as (file, size):
+        entries, data_start = _read_header(path, file, size)
+        _match(path, entries, specs, config)
+        return _read_tensors(path, file, entries, data_start), config
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The checked configuration of a model folder, to learn which network it holds.
+
+    Returns:
+        The entries of ``config.json`` without ``format`` and ``format_version``;
+        ``network`` is a string.
+
+    Raises:
+        ModelFileError: if it is missing, foreign, broken or of a newer format.
+    """
+    path = Path(folder) / CONFIG_NAME
+    with _regular_file(path, MAX_CONFIG_BYTES) as (file, size):
+        raw = _read(path, file, size)
+    config = _json_object(path, raw, "the file")
+    if config.pop("format", None) != FORMAT:
+        _bad(path, f"not a model of {FORMAT} (it has no 'format': '{FORMAT}')")
+    version = config.pop("format_version", None)
+    if type(version) is not int or version < 1:
+        _bad(path, f"format_version must be a positive integer, got {_show(version)}")
+    if version > FORMAT_VERSION:
+        _bad(
+            path,
+            f"format_version {_show(version)} is newer than {FORMAT_VERSION}, which this version "
+            "of microdollar reads",
+            "Type: pip install --upgrade microdollar",
+        )
+    if not isinstance(config.get("network"), str):
+        _bad(path, "it has no 'network' that names what was saved")
+    return config
+
+
+def _bad(
+    path: Path, what: str, hint: str = "Build the model again, or name another folder."
+) -> NoReturn:
+    raise ModelFileError(f"{path}: {what}. {hint}")
+
+
+def _show(value: object) -> str:
+    """A value from a file, short and printable."""
+    text = ascii(value) if not isinstance(value, int) or abs(value) < 2**64 else "a huge number"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _storable(name: str, array: "Array") -> "Array":
+    import numpy as np
+
+    plain = np.asarray(array, order="C")
+    if plain.dtype.name not in _DTYPES.values():
+        raise TypeError(f"tensor {name!r} has type {plain.dtype}, which can't be stored")
+    return plain.astype(plain.dtype.newbyteorder("<"), copy=False)
+
+
+def _refuse_foreign(folder: Path, target: Path) -> None:
+    """Only an empty folder or a model of ours may be replaced."""
+    try:
+        names = sorted(entry.name for entry in target.iterdir())
+    except FileNotFoundError:
+        return
+    if target == Path.cwd() or os.path.ismount(target):
+        _bad(folder, "the folder itself can't be replaced", f"Type {folder / 'model'} instead.")
+    foreign = [name for name in names if name not in (TENSORS_NAME, CONFIG_NAME)]
+    if not foreign and names:
+        try:
+            read_config(target)
+        except ModelFileError:
+            foreign = names
+    if foreign:
+        _bad(
+            folder,
+            f"holds files that are not a model of {FORMAT} ({_show(foreign[0])}), "
+            "so it was left as it is",
+            "Name a new folder.",
+        )
+
+
+@contextmanager
+def _made_parents(target: Path) -> Iterator[None]:
+    """Make the folders above ``target``; take away again those that were made in vain."""
+    made: list[Path] = []
+    try:
+        for parent in reversed(target.parents):
+            if not parent.is_dir():
+                parent.mkdir(exist_ok=True)
+                made.append(parent)
+        yield
+    except BaseException:
+        for parent in reversed(made):
+            with suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+@contextmanager
+def _temporary_sibling(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target``, gone at the end whatever happens."""
+    fresh = target.with_name(f".{target.name[:64]}.{os.urandom(6).hex()}.tmp")
+    try:
+        fresh.mkdir()
+        yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _write_tensors(path: Path, tensors: "dict[str, Array]") -> None:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import save_file
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("safetensors", "counts", "saving a model") from error
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _move_into_place(fresh: Path, target: Path) -> None:
+    """Give ``fresh`` the name ``target``; an old model ends up under the name ``fresh``."""
+    try:
+        fresh.rename(target)
+        return
+    except OSError:
+        if not target.is_dir() or not any(target.iterdir()):
+            raise
+    if _exchange(fresh, target):
+        return
+    # No atomic exchange here: the old model is away for the moment between two renames.
+    old = fresh.with_suffix(".old")
+    target.rename(old)
+    try:
+        fresh.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    old.rename(fresh)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step (Linux ``renameat2``); False if the system can't."""
+    import ctypes
+
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    at_fdcwd, rename_exchange = -100, 2
+    names = (os.fsencode(one), os.fsencode(other))
+    return bool(renameat2(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange) == 0)
+
+
+@contextmanager
+def _regular_file(path: Path, max_bytes: int) -> Iterator[tuple[FileIO, int]]:
+    """Open a regular file of at most ``max_bytes``; never waits for a pipe's other end."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        file = FileIO(os.open(path, flags))
+    except FileNotFoundError:
+        _bad(path, "no such file", "Name a folder that microdollar build wrote.")
+    except (OSError, ValueError) as error:
+        _bad(path, f"can't be opened: {getattr(error, 'strerror', None) or error}")
+    with file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            _bad(path, "not a regular file")
+        if status.st_size > max_bytes:
+            _bad(path, f"has {status.st_size} bytes, more than the {max_bytes} that are accepted")
+        yield file, status.st_size
+
+
+def _read(path: Path, file: FileIO, count: int) -> bytes:
+    buffer = bytearray(count)
+    _fill(path, file, memoryview(buffer))
+    return bytes(buffer)
+
+
+def _fill(path: Path, file: FileIO, buffer: memoryview) -> None:
+    done = 0
+    while done < len(buffer):
+        try:
+            got = file.readinto(buffer[done:])
+        except OSError as error:
+            _bad(path, f"can't be read: {error.strerror or error}")
+        if not got:
+            _bad(path, f"truncated: it ended {len(buffer) - done} bytes too early")
+        done += got
+
+
+def _json_object(path: Path, raw: bytes, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+        json.dumps(value, ensure_ascii=False).encode()  # fails on half a surrogate pair
+    except RecursionError:
+        _bad(path, f"{what} is nested too deeply")
+    except ValueError as error:
+        _bad(path, f"{what} is not valid JSON ({_show(str(error))})")
+    if not isinstance(value, dict):
+        _bad(path, f"{what} is not a JSON object")
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("the same key twice")
+    return found
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number beyond the range of a double")
+    return value
+
+
+def _read_header(path: Path, file: FileIO, size: int) -> tuple[list[_Entry], int]:
+    """The tensors of a safetensors file, in the order of their bytes, and where those start.
+
+    The format: 8 bytes little-endian length, that many bytes of JSON, then the data, which
+    the tensors' offsets must cover exactly once.
+    """
+    if size < 8:
+        _bad(path, f"truncated or empty: {size} bytes")
+    length = int.from_bytes(_read(path, file, 8), "little")
+    if length > min(size - 8, MAX_HEADER_BYTES):
+        _bad(path, f"truncated or not a safetensors file: its header would have {length} bytes")
+    header = _json_object(path, _read(path, file, length), "the header")
+    header.pop("__metadata__", None)
+    entries = [_entry(path, name, value) for name, value in header.items()]
+    entries.sort(key=lambda entry: (entry.begin, entry.end))
+    position = 0
+    for entry in entries:
+        if entry.begin != position:
+            _bad(path, f"tensor {_show(entry.name)} overlaps another or leaves a hole")
+        position = entry.end
+    if position != size - 8 - length:
+        _bad(path, f"truncated or too long: {size - 8 - length} bytes of data, want {position}")
+    return entries, 8 + length
+
+
+def _entry(path: Path, name: str, value: object) -> _Entry:
+    import numpy as np
+
+    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
+        _bad(path, f"tensor {_show(name)} is not described by dtype, shape and data_offsets")
+    if not isinstance(value["dtype"], str) or value["dtype"] not in _DTYPES:
+        _bad(path, f"tensor {_show(name)} has the unknown type {_show(value['dtype'])}")
+    shape, offsets = _sizes(value["shape"]), _sizes(value["data_offsets"])
+    if shape is None or len(shape) > 8 or offsets is None or len(offsets) != 2:
+        _bad(path, f"tensor {_show(name)} has an impossible shape or place")
+    dtype = _DTYPES[value["dtype"]]
+    itemsize = np.dtype(dtype).itemsize
+    # numpy refuses (0, 2**62) though it holds nothing, so empty sizes count as 1 here.
+    if math.prod(max(extent, 1) for extent in shape) * itemsize >= 2**62:
+        _bad(path, f"tensor {_show(name)} has the impossible shape {_show(shape)}")
+    if offsets[1] - offsets[0] != math.prod(shape) * itemsize:
+        _bad(path, f"tensor {_show(name)}: shape {_show(shape)} does not fit its bytes")
+    return _Entry(name=name, dtype=dtype, shape=shape, begin=offsets[0], end=offsets[1])
+
+
+def _sizes(value: object) -> tuple[int, ...] | None:
+    if not isinstance(value, list) or not all(type(n) is int and 0 <= n < 2**62 for n in value):
+        return None
+    return tuple(value)
+
+
+def _match(path: Path, entries: list[_Entry], specs: TensorSpecs, config: dict[str, Any]) -> None:
+    """Raise unless the tensors are exactly those of ``specs``, types and shapes included."""
+    names = {entry.name for entry in entries}
+    if missing := sorted(set(specs) - names):
+        _bad(path, f"tensor {missing[0]!r} is missing")
+    if unknown := sorted(names - set(specs)):
+        _bad(path, f"tensor {_show(unknown[0])} does not belong to this network")
+    free: dict[str, int] = {}
+    for entry in entries:
+        spec = specs[entry.name]
+        if entry.dtype != spec.dtype or len(entry.shape) != len(spec.shape):
+            _bad(path, _differs(entry, spec, config))
+        for extent, want in zip(entry.shape, spec.shape, strict=True):
+            if isinstance(want, str):
+                want = config[want] if want in config else free.setdefault(want, extent)
+            if type(want) is not int or extent != want:
+                _bad(path, _differs(entry, spec, config | free))
+        if spec.check and (complaint := spec.check(entry.shape)):
+            _bad(path, f"tensor {entry.name!r}: {complaint}")
+
+
+def _differs(entry: _Entry, spec: TensorSpec, known: dict[str, Any]) -> str:
+    want = ", ".join(
+        f"{extent} = {_show(known[str(extent)])}" if extent in known else str(extent)
+        for extent in spec.shape
+    )
+    return f"tensor {entry.name!r} is {entry.dtype} {entry.shape}, want {spec.dtype} ({want})"
+
+
+def _read_tensors(
+    path: Path, file: FileIO, entries: list[_Entry], data_start: int
+) -> "dict[str, Array]":
+    import numpy as np
+
+    file.seek(data_start)
+    tensors: dict[str, Array] = {}
+    for entry in entries:
+        dtype = np.dtype(entry.dtype)
+        try:
+            array: Array = np.empty(entry.shape, dtype=dtype.newbyteorder("<"))
+        except MemoryError:
+            _bad(path, f"tensor {entry.name!r} does not fit in memory ({entry.shape})")
+        if array.size:
+            _fill(path, file, array.data.cast("B"))
+        tensors[entry.name] = array.astype(dtype, copy=False)
+    return tensors

@@ -1,40 +1,145 @@
 """A machine to learn on: what it can do in a second, what it draws, what it holds."""
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from microdollar.cost import Quantity
 
 Curve = tuple[tuple[float, float], ...]
-"""Points (size, rate), ascending in size; read by log-log interpolation, flat outside."""
+"""Points (size, rate), ascending in size; read by :func:`read_curve`."""
+
+
+def read_curve(curve: Curve, size: float) -> float:
+    """The rate at ``size``: log-log interpolation between the points, flat outside them.
+
+    Args:
+        curve: at least one point, ascending in size, all numbers positive.
+        size: in the unit of the curve.
+
+    Returns:
+        The rate, in the unit of the curve.
+    """
+    if size <= curve[0][0]:
+        return curve[0][1]
+    for (left, low), (right, high) in zip(curve, curve[1:], strict=False):
+        if size <= right:
+            share = math.log(size / left) / math.log(right / left)
+            return math.exp(math.log(low) + share * math.log(high / low))
+    return curve[-1][1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What a machine was measured to do, by ``microdollar calibrate``. One thread unless said."""
+    """What a machine was measured to do, by ``microdollar calibrate``.
+
+    One thread unless said. Keys ``runtime/dtype`` are for example ``torch/float32``,
+    ``numpy/float64`` and ``compiled/float32``.
+    """
 
     matmul_flops_per_second: dict[str, Curve]
-    """By dtype, over the floating-point operations of one product."""
-    matmul_thread_gain: float
-    """Factor on large products when all cores work."""
-    stream_bytes_per_second: float
-    """Read plus written, arrays larger than every cache."""
+    """By ``runtime/dtype``, over the floating-point operations of one product and without
+    the overhead of the call. ``numpy`` products use the threads its BLAS chose at start."""
+    matmul_thread_gain: Curve
+    """Factor when all cores share one torch product, over its floating-point operations."""
+    stream_bytes_per_second: Curve
+    """Read plus written, over the bytes of the arrays."""
     stream_thread_gain: float
-    """Factor when all cores stream."""
-    elementwise_flops_per_second: float
-    """Additions and multiplications over arrays that fit the cache."""
-    transcendental_flops_per_second: float
-    """exp, log and tanh over float32 arrays in cache."""
+    """Factor when all cores stream arrays of the largest size."""
+    elementwise_flops_per_second: dict[str, float]
+    """Additions and multiplications over arrays in cache, by ``runtime/dtype``."""
+    transcendental_flops_per_second: dict[str, float]
+    """Mean of exp, log and tanh over arrays in cache, by ``runtime/dtype``."""
+    int_ops_per_second: float
+    """Integer arithmetic of compiled loops."""
     increments_per_second: Curve
-    """Read-modify-write at random places, over the bytes of the table."""
+    """Independent read-modify-writes at random places, over the bytes of the table."""
     probes_per_second: Curve
-    """Look-ups in a hash table, over the bytes of the table."""
+    """Independent look-ups in a half-full hash table, over the bytes of the table."""
+    random_thread_gain: float
+    """Factor when all cores increment or probe tables larger than the private caches."""
     call_seconds: dict[str, float]
-    """Overhead of one call by runtime: ``numpy``, ``torch``."""
+    """Overhead of one call: ``numpy``, ``torch``, and ``torch-backward``, which is what
+    automatic differentiation adds to one forward call (recording and running backwards)."""
     spread: float
     """Factor within which 80 % of the repeats of these measurements fell, at least 1."""
     measured_at: str
     """ISO 8601 date and time, UTC."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary; curves are lists of pairs."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """The inverse of :meth:`to_json`, for data of doubtful origin.
+
+        Raises:
+            ValueError: if a field is missing, unknown, of the wrong type or out of range.
+        """
+        if not isinstance(data, dict):
+            raise ValueError("rates are not an object")
+        names = {field.name for field in fields(cls)}
+        if odd := sorted(names.symmetric_difference(data)):
+            raise ValueError(f"rates: field {odd[0]!r} is missing or unknown")
+        spread = _positive(data["spread"], "spread")
+        if spread < 1:
+            raise ValueError(f"rates: spread {spread} is below 1")
+        if not isinstance(data["measured_at"], str) or len(data["measured_at"]) > 64:
+            raise ValueError("rates: measured_at is not a date")
+        return cls(
+            matmul_flops_per_second={
+                key: _curve(value, f"matmul_flops_per_second.{key}")
+                for key, value in _table(data, "matmul_flops_per_second").items()
+            },
+            matmul_thread_gain=_curve(data["matmul_thread_gain"], "matmul_thread_gain"),
+            stream_bytes_per_second=_curve(
+                data["stream_bytes_per_second"], "stream_bytes_per_second"
+            ),
+            stream_thread_gain=_positive(data["stream_thread_gain"], "stream_thread_gain"),
+            elementwise_flops_per_second=_numbers(data, "elementwise_flops_per_second"),
+            transcendental_flops_per_second=_numbers(data, "transcendental_flops_per_second"),
+            int_ops_per_second=_positive(data["int_ops_per_second"], "int_ops_per_second"),
+            increments_per_second=_curve(data["increments_per_second"], "increments_per_second"),
+            probes_per_second=_curve(data["probes_per_second"], "probes_per_second"),
+            random_thread_gain=_positive(data["random_thread_gain"], "random_thread_gain"),
+            call_seconds=_numbers(data, "call_seconds"),
+            spread=spread,
+            measured_at=data["measured_at"],
+        )
+
+
+def _positive(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"rates: {name} is not a number")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"rates: {name} is {value}, not a positive number")
+    return float(value)
+
+
+def _table(data: dict[str, Any], name: str) -> dict[str, Any]:
+    value = data[name]
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"rates: {name} is not an object")
+    return value
+
+
+def _numbers(data: dict[str, Any], name: str) -> dict[str, float]:
+    table = _table(data, name)
+    return {key: _positive(value, f"{name}.{key}") for key, value in table.items()}
+
+
+def _curve(value: object, name: str) -> Curve:
+    if not isinstance(value, list | tuple) or not value or len(value) > 1000:
+        raise ValueError(f"rates: {name} is not a list of points")
+    points = []
+    for point in value:
+        if not isinstance(point, list | tuple) or len(point) != 2:
+            raise ValueError(f"rates: {name} has a point that is not a pair")
+        points.append((_positive(point[0], name), _positive(point[1], name)))
+    if any(left[0] >= right[0] for left, right in zip(points, points[1:], strict=False)):
+        raise ValueError(f"rates: sizes of {name} do not ascend")
+    return tuple(points)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +156,8 @@ class DeviceSpec:
     memory_bytes: Quantity
     flops_per_second: dict[str, float]
     """Peak, dense, by dtype."""
+    achieved_bfloat16_flops_per_second: float | None = None
+    """Largest rate that anyone measured on bfloat16 matrix products; None if not known."""
     memory_bytes_per_second: Quantity
     idle_watts: Quantity
     """Drawn by the device (or the rented share of it) when it does nothing."""
@@ -59,12 +166,12 @@ class DeviceSpec:
     dollars_per_hour: Quantity
     """Price of the device, or of the rented share of it."""
     price_source: str = ""
+    link_bytes_per_second: Quantity = Quantity.missing("not looked up")
+    """To the devices beside it."""
     rates: Rates | None = None
     """Measured on the device itself; None for a row that was only looked up."""
     notes: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary, for the ledger."""
-        from dataclasses import asdict
-
         return asdict(self)

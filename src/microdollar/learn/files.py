@@ -257,7 +257,11 @@ def _temporary_sibling(target: Path) -> Iterator[Path]:
         fresh.mkdir()
         yield fresh
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            shutil.rmtree(fresh, ignore_errors=True)
+        except KeyboardInterrupt:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
 
 
 def _write_tensors(path: Path, tensors: "dict[str, Array]") -> None:

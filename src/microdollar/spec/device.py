@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any, Self
 
 from microdollar.cost import Quantity
@@ -22,7 +23,7 @@ def read_curve(curve: Curve, size: float) -> float:
     """
     if size <= curve[0][0]:
         return curve[0][1]
-    for (left, low), (right, high) in zip(curve, curve[1:], strict=False):
+    for (left, low), (right, high) in pairwise(curve):
         if size <= right:
             share = math.log(size / left) / math.log(right / left)
             return math.exp(math.log(low) + share * math.log(high / low))
@@ -137,9 +138,12 @@ def _curve(value: object, name: str) -> Curve:
         if not isinstance(point, list | tuple) or len(point) != 2:
             raise ValueError(f"rates: {name} has a point that is not a pair")
         points.append((_positive(point[0], name), _positive(point[1], name)))
-    if any(left[0] >= right[0] for left, right in zip(points, points[1:], strict=False)):
+    if any(left[0] >= right[0] for left, right in pairwise(points)):
         raise ValueError(f"rates: sizes of {name} do not ascend")
     return tuple(points)
+
+
+_NOT_LOOKED_UP = Quantity.missing("not looked up")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +170,7 @@ class DeviceSpec:
     dollars_per_hour: Quantity
     """Price of the device, or of the rented share of it."""
     price_source: str = ""
-    link_bytes_per_second: Quantity = Quantity.missing("not looked up")
+    link_bytes_per_second: Quantity = _NOT_LOOKED_UP
     """To the devices beside it."""
     rates: Rates | None = None
     """Measured on the device itself; None for a row that was only looked up."""

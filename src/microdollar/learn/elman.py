@@ -9,11 +9,13 @@ dense and run densely: nothing here knows that a constructed W_h is almost all z
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from microdollar.errors import CorpusError, ModelFileError
+from microdollar.learn.files import CONFIG_NAME, TENSORS_NAME, TensorSpec, load_folder, save_folder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from microdollar.learn.base import ByteArray
 
     Floats = npt.NDArray[np.float32]
+
+NETWORK = "elman"
+"""``network`` in the ``config.json`` of a saved model."""
 
 BLOCK = 2048
 """Bytes whose states and logits are held at once: 3 MB at 128 units, for any length of text."""
@@ -110,7 +115,7 @@ class ElmanModel:
             yield slice(start, start + len(part)), block[: len(part)]
 
     def log_probabilities(self, states: "Floats") -> "npt.NDArray[np.float64]":
-        """Natural logarithm of P(next byte) after each of some states, shapes (n, H) -> (n, 256)."""
+        """Natural logarithm of P(next byte) after some states: (n, H) -> (n, 256)."""
         logits = self._logits(states).astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -158,6 +163,44 @@ class ElmanModel:
         self._finite(float(chances.sum()))
         return chances
 
+    def save(self, folder: Path) -> None:
+        """Write ``model.safetensors`` and ``config.json``; all or nothing.
+
+        Raises:
+            ModelFileError: if the folder can't be written.
+        """
+        tensors = {name: getattr(self, name) for name in shapes(self.hidden)}
+        config = {
+            "network": NETWORK,
+            "learner": self.name,
+            "hidden": self.hidden,
+            "options": dict(self.config),
+        }
+        save_folder(folder, tensors, config)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The network that :meth:`save` wrote, bit for bit.
+
+        Raises:
+            ModelFileError: if the folder is not one of ours, is damaged, or holds a weight
+                that is not a finite number; names the file.
+        """
+        tensors, config = load_folder(folder, network=NETWORK, tensors=_tensor_specs)
+        for tensor, weights in tensors.items():
+            if not np.isfinite(weights).all():
+                raise ModelFileError(
+                    f"{Path(folder) / TENSORS_NAME}: tensor {tensor!r} holds a weight that is not "
+                    "a finite number. Build the model again, or name another folder."
+                )
+        name, options = config.get("learner"), config.get("options")
+        if not isinstance(name, str) or not isinstance(options, dict):
+            raise ModelFileError(
+                f"{Path(folder) / CONFIG_NAME}: 'learner' must be a name and 'options' an object. "
+                "Build the model again, or name another folder."
+            )
+        return cls(name=name, config=options, **tensors)
+
     def _finite(self, number: float) -> float:
         if not np.isfinite(number):
             raise ModelFileError(
@@ -165,3 +208,12 @@ class ElmanModel:
                 "probabilities. Build it again."
             )
         return number
+
+
+def _tensor_specs(config: dict[str, Any]) -> dict[str, TensorSpec]:
+    hidden = config["hidden"]
+    if type(hidden) is not int or hidden < 1:
+        raise ValueError("hidden must be a whole number of units, at least 1")
+    return {
+        name: TensorSpec(dtype="float32", shape=shape) for name, shape in shapes(hidden).items()
+    }

@@ -60,8 +60,7 @@ class Rates:
     random_thread_gain: float
     """Factor when all cores increment or probe tables larger than the private caches."""
     call_seconds: dict[str, float]
-    """Overhead of one call: ``numpy``, ``torch``, and ``torch-backward``, which is what
-    automatic differentiation adds to one forward call (recording and running backwards)."""
+    """Overhead of one call by runtime: ``numpy``, ``torch`` (without automatic gradients)."""
     spread: float
     """Factor within which 80 % of the repeats of these measurements fell, at least 1."""
     measured_at: str

@@ -74,7 +74,7 @@ def calibrate(progress: Report = lambda done, total, label: None) -> Rates:
         ("numpy", _numpy),
     ]
     if importlib.util.find_spec("torch") is not None:
-        steps += [("torch", _torch), ("torch calls", _torch_calls)]
+        steps.append(("torch", _torch))
     for done, (label, step) in enumerate(steps):
         progress(done, len(steps), label)
         step(bench)
@@ -297,7 +297,7 @@ def _torch(bench: _Bench) -> None:
     try:
         with torch.no_grad():
             tiny = torch.ones(4, 4)
-            call = bench.seconds(partial(torch.add, tiny, tiny))
+            call = bench.seconds(partial(torch.add, tiny, tiny, out=torch.empty(4, 4)))
             bench.calls["torch"] = call
             for dtype in ("float32", "float64"):
                 a = torch.linspace(0.1, 2.0, _ARRAY, dtype=getattr(torch, dtype))
@@ -329,32 +329,3 @@ def _torch_matmul(bench: _Bench, dtype: str, call: float) -> Curve:
     return _matmul_curve(
         bench, lambda m, n, k: (torch.ones(m, k, dtype=kind), torch.ones(k, n, dtype=kind)), call
     )
-
-
-def _torch_calls(bench: _Bench) -> None:
-    """What recording and running backwards add to one call, over a chain of small steps."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    steps = 25
-    weight = torch.ones(4, 4, requires_grad=True)
-    start = torch.ones(4, 4)
-
-    def forward() -> torch.Tensor:
-        state = start
-        for _ in range(steps):
-            state = torch.tanh(state + weight)
-        return state
-
-    def forward_and_backward() -> None:
-        weight.grad = None
-        forward().sum().backward()  # type: ignore[no-untyped-call]
-
-    try:
-        with torch.no_grad():
-            plain = bench.seconds(forward)
-        both = bench.seconds(forward_and_backward)
-    finally:
-        torch.set_num_threads(threads)
-    bench.calls["torch-backward"] = max(both - plain, plain / steps) / (2 * steps + 1)

@@ -1,0 +1,134 @@
+"""``microdollar build``: a model whose weights are written down from counts."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microdollar.cli.options import (
+    BYTES,
+    CORPUS,
+    COUNT,
+    FOLDER,
+    json_option,
+    print_json,
+)
+from microdollar.cli.progress import Bar
+from microdollar.errors import CorpusError, UsageError
+from microdollar.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from microdollar.learn.base import Learner
+
+_OPTIONS = {"ngram": ("order",), "satrnn": ("offsets", "hidden")}
+"""Learners that build without a gradient, and the options of each."""
+
+
+@click.command(short_help="Write a model's weights down from counts.")
+@click.argument("corpus", type=CORPUS)
+@click.option("-o", "--out", "folder", type=FOLDER, required=True, metavar="DIR", help="Where to.")
+@click.option(
+    "--network",
+    type=click.Choice(list(_OPTIONS)),
+    default="ngram",
+    show_default=True,
+    help="Telescoped n-gram network, or the 128-unit sat-rnn.",
+)
+@click.option("--order", type=COUNT, metavar="K", help="Longest context in bytes (ngram).")
+@click.option("--offsets", type=COUNT, metavar="G", help="Past bytes that are looked at (satrnn).")
+@click.option("--hidden", type=COUNT, metavar="H", help="Hidden units (satrnn).")
+@click.option("--train-bytes", type=BYTES, metavar="N", help="Use the first N bytes only, e.g. 1M.")
+@json_option
+def build(
+    corpus: str,
+    folder: Path,
+    network: str,
+    train_bytes: int | None,
+    as_json: bool,
+    **options: int | None,
+) -> None:
+    """Write a model of CORPUS to DIR, its weights computed from counts: no gradient, no epochs.
+
+    DIR gets model.safetensors and config.json, both or neither. A model that is already there
+    is replaced when the new one is complete.
+
+    CORPUS is a file, a folder, - (standard input), enwik8 or python-docs.
+    """
+    from microdollar.learn.corpus import load_corpus, split
+    from microdollar.learn.registry import create
+
+    learner = create(network, **_given(network, options))
+    _check_target(folder)
+    with Bar(quiet=as_json) as progress:
+        text = load_corpus(corpus, limit=train_bytes, progress=progress)
+        for note in text.notes:
+            progress.note(f"note: {note}")
+        train = split(text, train_bytes=train_bytes).train
+        _check_length(learner, corpus, len(train))
+        progress(0, 1, "compiling")
+        learner.warm_up()
+        started = time.perf_counter()
+        model = learner.fit(train, progress=progress)
+        seconds = time.perf_counter() - started
+        model.save(folder)
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    if as_json:
+        print_json(
+            {
+                "network": network,
+                "options": learner.config(),
+                "corpus": corpus,
+                "train_bytes": len(train),
+                "parameters": model.parameters,
+                "folder": str(folder),
+                "files": files,
+                "bytes": sum(files.values()),
+                "seconds": seconds,
+            }
+        )
+        return
+    click.echo(
+        f"{network}: {model.parameters:,} parameters from {len(train):,} bytes "
+        f"in {format_seconds(seconds)}"
+    )
+    for name, size in files.items():
+        click.echo(f"{folder / name}  {format_bytes(size)}")
+
+
+def _given(network: str, options: dict[str, int | None]) -> dict[str, Any]:
+    """The options that were typed; those of another network are an error."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in _OPTIONS[network]:
+            owner = next(other for other, names in _OPTIONS.items() if name in names)
+            raise UsageError(
+                f"--{name} belongs to --network {owner}, not to {network}. "
+                f"Leave it out or type --network {owner}."
+            )
+    return given
+
+
+def _check_target(folder: Path) -> None:
+    """Find out before the work, not after it, that the model can't be written there."""
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise UsageError(f"{above} is a file, so no folder can be made there. Name another.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").exists():
+        raise UsageError(f"{folder} holds other files than a model's. Name a new folder.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{above} can't be written to. Name a folder that can.")
+
+
+def _check_length(learner: "Learner", corpus: str, train_bytes: int) -> None:
+    """A text must be longer than the longest context, or that context is never seen."""
+    options = learner.config()
+    for name in ("order", "offsets"):
+        longest = options.get(name, 0)
+        if train_bytes <= longest:
+            hint = f"Type --{name} {train_bytes - 1}" if train_bytes > 1 else "Give more text"
+            raise CorpusError(
+                f"corpus {corpus!r} gives {train_bytes} training bytes, not more than the longest "
+                f"context of {longest} (--{name}). {hint}, or name a longer text."
+            )

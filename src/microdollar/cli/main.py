@@ -1,0 +1,134 @@
+"""The command ``microdollar``: a table of commands, each imported only when it is run.
+
+Standard output carries data and nothing else; progress, notes and errors go to standard
+error. ``microdollar --help`` imports neither numpy nor any command.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from microdollar.cli.errors import describe
+from microdollar.errors import UnknownNameError
+
+COMMANDS = {
+    "demo": (
+        "microdollar.cli.demo",
+        "demo",
+        "The whole story on a small corpus: predict, learn, measure, compare, report.",
+    ),
+    "build": ("microdollar.cli.build", "build", "Write a model's weights down from counts."),
+    "score": ("microdollar.cli.score", "score", "Bits per byte that a saved model needs."),
+    "sample": ("microdollar.cli.sample", "sample", "Bytes drawn from a saved model."),
+    "compare": (
+        "microdollar.cli.compare",
+        "compare",
+        "Predicted and measured cost and held-out quality of several learners.",
+    ),
+    "estimate": (
+        "microdollar.cli.estimate",
+        "estimate",
+        "What learning will cost, told before.",
+    ),
+    "calibrate": ("microdollar.cli.calibrate", "calibrate", "Measure what this machine can do."),
+    "ledger": ("microdollar.cli.ledger", "ledger", "List, show, compare and export past runs."),
+    "report": ("microdollar.cli.report", "report", "One HTML page from results."),
+    "doctor": (
+        "microdollar.cli.doctor",
+        "doctor",
+        "What is installed and what works here.",
+    ),
+}
+"""Name of each command: its module, its attribute there, and its line in the help."""
+
+
+class CommandTable(click.Group):
+    """A group whose commands are the entries of ``COMMANDS``, imported when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every name, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; None if there is no such name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, but an unknown name is answered with the nearest known one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise UnknownNameError("command", args[0], COMMANDS, "Type: microdollar --help")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of the help text, without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; with ``--debug``, show where an error came from."""
+        try:
+            return super().invoke(ctx)
+        except (Exception, KeyboardInterrupt) as error:
+            # Exit and Abort are how click ends a command, not faults.
+            if ctx.params["debug"] and not isinstance(error, click.exceptions.Exit | click.Abort):
+                traceback.print_exc()
+            raise
+
+
+@click.group(
+    name="microdollar",
+    cls=CommandTable,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check failed, 4 can't be estimated.",
+)
+@click.option(
+    "--debug", is_flag=True, envvar="MICRODOLLAR_DEBUG", help="Show a traceback with every error."
+)
+@click.version_option(package_name="microdollar", prog_name="microdollar")
+def cli(debug: bool) -> None:
+    """What does learning cost, and what is the cheapest way to get it?"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: words after ``microdollar``; those of this process if None.
+    """
+    exit_code = 0
+    try:
+        result = cli.main(
+            None if arguments is None else list(arguments),
+            prog_name="microdollar",
+            standalone_mode=False,
+        )
+        exit_code = result if isinstance(result, int) else 0
+        # A full disk shows when the buffer is written: better here than at exit.
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        exit_code = error.exit_code
+    except Exception as error:
+        message, exit_code = describe(error)
+        if message:
+            click.echo(f"error: {message}", err=True)
+    _settle_stdout()
+    return exit_code
+
+
+def _settle_stdout() -> None:
+    """Where standard output can't take what is left, the interpreter shall not try at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,111 @@
+"""``microdollar score``: how many bits a saved model needs for each byte of some text."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from microdollar.cli.options import (
+    BYTES,
+    CORPUS,
+    FOLDER,
+    OFFSET,
+    json_option,
+    print_json,
+)
+from microdollar.cli.progress import Bar
+from microdollar.errors import CorpusError, UsageError
+from microdollar.units import format_seconds
+
+if TYPE_CHECKING:
+    from microdollar.learn.base import ByteArray
+
+CONTEXT_BYTES = 4096
+"""Bytes before ``--start`` that a model is shown, at most: an n-gram model uses the last few,
+the state of a recurrent one has long forgotten what came earlier."""
+
+
+@click.command(short_help="Bits per byte that a saved model needs.")
+@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.argument("file", type=CORPUS, metavar="FILE")
+@click.option(
+    "--start",
+    type=OFFSET,
+    metavar="BYTE",
+    default=0,
+    help="First byte to score; up to 4,096 bytes before it serve as context.",
+)
+@click.option("--bytes", "count", type=BYTES, metavar="N", help="Score N bytes; else all.")
+@click.option("--adaptive", is_flag=True, help="Go on learning: each byte after it was scored.")
+@json_option
+def score(
+    folder: Path, file: str, start: int, count: int | None, adaptive: bool, as_json: bool
+) -> None:
+    """Bits per byte that the model in DIR needs for FILE: mean of -log2 P(byte | those before).
+
+    Without --adaptive the model is frozen. The time is that of scoring alone: reading the
+    file, loading the model and compiling come before.
+
+    FILE is a file, a folder, - (standard input), enwik8 or python-docs.
+    """
+    from microdollar.learn.base import AdaptiveModel
+    from microdollar.learn.corpus import load_corpus
+    from microdollar.learn.load import load_model
+
+    model = load_model(folder)
+    if adaptive and not isinstance(model, AdaptiveModel):
+        raise UsageError(
+            f"a {model.name} network can't go on learning while it scores. Leave out --adaptive."
+        )
+    with Bar(quiet=as_json) as progress:
+        limit = None if count is None else start + count
+        text = load_corpus(file, limit=limit, progress=progress)
+        for note in text.notes:
+            progress.note(f"note: {note}")
+        data = _part(text.data, file, start, count)
+        context = text.data[max(0, start - CONTEXT_BYTES) : start]
+        progress(0, 1, "scoring")
+        if adaptive and isinstance(model, AdaptiveModel):
+            bits = model.adaptive_bits_per_byte
+        else:
+            bits = model.bits_per_byte
+        bits(data[:1])  # compiles
+        started = time.perf_counter()
+        bits_per_byte = bits(data, context=context)
+        seconds = max(time.perf_counter() - started, 1e-9)
+    if as_json:
+        print_json(
+            {
+                "bits_per_byte": bits_per_byte,
+                "bytes": len(data),
+                "start": start,
+                "context_bytes": len(context),
+                "adaptive": adaptive,
+                "seconds": seconds,
+                "megabytes_per_second": len(data) / 1e6 / seconds,
+                "model": model.name,
+                "file": file,
+            }
+        )
+        return
+    click.echo(
+        f"{bits_per_byte:.4f} bits per byte over {len(data):,} bytes"
+        f"{', adaptive' if adaptive else ''} ({format_seconds(seconds)}, "
+        f"{len(data) / 1e6 / seconds:.2f} MB/s)"
+    )
+
+
+def _part(text: "ByteArray", file: str, start: int, count: int | None) -> "ByteArray":
+    """The bytes to score; an error if there are not so many."""
+    if start >= len(text):
+        raise CorpusError(
+            f"{file!r} has {len(text):,} bytes, so none is at --start {start:,}. "
+            f"Give at most --start {len(text) - 1}."
+        )
+    if count is not None and start + count > len(text):
+        raise CorpusError(
+            f"{file!r} has {len(text):,} bytes; {count:,} from byte {start:,} on would end at "
+            f"{start + count:,}. Give at most --bytes {len(text) - start}."
+        )
+    return text[start:]

@@ -1,0 +1,38 @@
+"""A saved model, whichever learner made it."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from microdollar.errors import ModelFileError, nearest
+from microdollar.learn.files import CONFIG_NAME, read_config
+
+if TYPE_CHECKING:
+    from microdollar.learn.base import Model
+
+NETWORKS = {
+    "ngram": "microdollar.learn.counts.ngram.model:NGramModel",
+    "elman": "microdollar.learn.elman:ElmanModel",
+}
+"""``module:class`` by the value of ``network`` in ``config.json``."""
+
+
+def load_model(folder: str | Path) -> "Model":
+    """The model that ``microdollar build`` or ``Model.save`` wrote to ``folder``.
+
+    Raises:
+        ModelFileError: if the folder does not hold a model, or holds a damaged or foreign one;
+            the message names the file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file, not a model's folder" if folder.exists() else "does not exist"
+        raise ModelFileError(f"{folder} {what}. Type: microdollar build CORPUS -o FOLDER")
+    network = str(read_config(folder)["network"])
+    if network not in NETWORKS:
+        near = nearest(network[:60], NETWORKS)
+        said = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(NETWORKS)}."
+        raise ModelFileError(f"{folder / CONFIG_NAME} names the network {network[:60]!a}. {said}")
+    module, attribute = NETWORKS[network].split(":")
+    model: Model = getattr(import_module(module), attribute).load(folder)
+    return model

@@ -161,7 +161,7 @@ def _watts(work: Work, spans: list[Span], device: DeviceSpec) -> Quantity:
         used = busy_core_seconds / (total * device.cores)
     return Quantity(
         value=idle.value + (busy.value - idle.value) * used,
-        low=idle.low,
+        low=idle.value,
         high=busy.high,
         basis=busy.basis,
     )

@@ -8,10 +8,8 @@ counting use; a machine with other work on it gives lower rates and says so in `
 import importlib.util
 import math
 import operator
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -113,12 +111,14 @@ class _Bench:
             for _ in range(inner):
                 run()
             taken.append((time.perf_counter() - start) / inner)
-        median = statistics.median(taken)
+        median = sorted(taken)[_REPEATS // 2]
         self.log_ratios += [abs(math.log(seconds / median)) for seconds in taken]
         return median
 
     def together(self, runs: Sequence[Callable[[], object]]) -> float:
         """Median seconds until all of ``runs``, one a thread, are done."""
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(len(runs)) as pool:
             return self.seconds(lambda: [job.result() for job in [pool.submit(r) for r in runs]])
 

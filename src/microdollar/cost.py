@@ -47,9 +47,11 @@ class Quantity:
         if self.value is None:
             if not self.reason:
                 raise ValueError("a quantity without a value needs a reason")
+            if (self.low, self.high, self.basis, self.coverage) != (None, None, None, None):
+                raise ValueError("a quantity without a value has no interval, basis or coverage")
             return
-        if self.basis is None:
-            raise ValueError("a quantity with a value needs a basis")
+        if self.basis not in _STRENGTH:
+            raise ValueError(f"a quantity with a value needs a basis, got {self.basis!r}")
         low = self.value if self.low is None else self.low
         high = self.value if self.high is None else self.high
         object.__setattr__(self, "low", low)
@@ -69,9 +71,7 @@ class Quantity:
     @classmethod
     def around(cls, value: float, factor: float, basis: Basis, reason: str | None = None) -> Self:
         """An interval of ``value / factor`` to ``value * factor``; ``factor`` at least 1."""
-        return cls(
-            value=value, low=value / factor, high=value * factor, basis=basis, reason=reason
-        )
+        return cls(value=value, low=value / factor, high=value * factor, basis=basis, reason=reason)
 
     def times(self, other: "Quantity") -> "Quantity":
         """Product of two independent quantities; the interval takes both extremes."""

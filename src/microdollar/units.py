@@ -13,7 +13,12 @@ from microdollar.errors import UsageError
 
 _DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15, "e": 10**18}
 _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50, "ei": 2**60}
-_NUMBER = re.compile(r"\s*(\d+(?:_?\d+)*(?:\.\d*)?|\.\d+)(e[+-]?\d+)?\s*([a-z]*)\s*", re.ASCII)
+# No repeated group may match a run of digits in two ways, or a hostile string takes for ever.
+_NUMBER = re.compile(
+    r"\s*(?=\.?\d)(?P<whole>\d*(?:_\d+)*)(?:\.(?P<fraction>\d*))?"
+    r"(?:e(?P<exponent>[+-]?\d{1,3}))?\s*(?P<suffix>[a-z]*)\s*",
+    re.ASCII,
+)
 
 SECONDS_PER_HOUR = 3600
 
@@ -27,7 +32,8 @@ def parse_count(text: str) -> int:
     >>> parse_count("1.5M")
     1500000
     """
-    return _whole(text, *_split(text), prefixes=_DECIMAL, unit="")
+    found = _match(text)
+    return _whole(text, found, found["suffix"], prefixes=_DECIMAL, unit="")
 
 
 def parse_bytes(text: str) -> int:
@@ -39,25 +45,34 @@ def parse_bytes(text: str) -> int:
     >>> parse_bytes("2 KiB")
     2048
     """
-    number, suffix = _split(text)
-    return _whole(text, number, suffix.removesuffix("b"), prefixes=_DECIMAL | _BINARY, unit="bytes")
+    found = _match(text)
+    prefix = found["suffix"].removesuffix("b")
+    return _whole(text, found, prefix, prefixes=_DECIMAL | _BINARY, unit="bytes")
 
 
-def _split(text: str) -> tuple[str, str]:
+def _match(text: str) -> re.Match[str]:
     found = _NUMBER.fullmatch(text.lower()) if len(text) <= 64 else None
     if found is None:
         raise UsageError(f"{text[:64]!r} is not a number. Type for example 1000000, 1M or 1e6.")
-    return found[1].replace("_", "") + (found[2] or ""), found[3]
+    return found
 
 
-def _whole(text: str, number: str, prefix: str, *, prefixes: dict[str, int], unit: str) -> int:
+def _whole(
+    text: str, found: re.Match[str], prefix: str, *, prefixes: dict[str, int], unit: str
+) -> int:
     if prefix not in prefixes:
-        raise UsageError(f"{text!r}: unknown prefix {prefix!r}. Accepted: {' '.join(prefixes)}.")
-    # Whole numbers stay integers: a float would lose digits past 2**53.
-    value = int(number) * prefixes[prefix] if number.isdigit() else float(number) * prefixes[prefix]
-    if not math.isfinite(value) or value >= 2**63 or value != int(value):
-        raise UsageError(f"{text!r} is not a whole number{' of ' + unit if unit else ''} below 2**63.")
-    return int(value)
+        accepted = " ".join(filter(None, prefixes))
+        raise UsageError(f"{text!r}: unknown prefix {prefix!r}. Accepted: {accepted}.")
+    # In integers throughout: a float would lose digits past 2**53, and 1.001k is not 1000.9...
+    fraction = found["fraction"] or ""
+    scale = int(found["exponent"] or 0) - len(fraction)
+    up, down = int("1" + "0" * max(scale, 0)), int("1" + "0" * max(-scale, 0))
+    value, rest = divmod(int(found["whole"] + fraction) * prefixes[prefix] * up, down)
+    if rest or value >= 2**63:
+        raise UsageError(
+            f"{text!r} is not a whole number{' of ' + unit if unit else ''} below 2**63."
+        )
+    return value
 
 
 def format_si(value: float, unit: str = "", digits: int = 3) -> str:
@@ -67,15 +82,18 @@ def format_si(value: float, unit: str = "", digits: int = 3) -> str:
     '5.94 TFLOP'
     >>> format_si(999.96, "B")
     '1.00 kB'
+
+    Beyond the prefixes (below 1e-15, from 1e21) it has an exponent instead.
     """
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}".rstrip()
-    rounded = float(f"{value:.{digits - 1}e}")
-    exponent = min(max(math.floor(math.log10(abs(rounded)) / 3), -5), 6)
-    prefix = ["f", "p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E"][exponent + 5]
-    scaled = rounded / 1000.0**exponent
-    decimals = max(digits - 1 - math.floor(math.log10(abs(scaled))), 0)
-    return f"{scaled:.{decimals}f} {prefix}{unit}".rstrip()
+    rounded = f"{value:.{digits - 1}e}"
+    mantissa, exponent = rounded.split("e")
+    thousands, tens = divmod(int(exponent), 3)
+    if not -5 <= thousands <= 6:
+        return f"{rounded} {unit}".rstrip()
+    prefix = ["f", "p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E"][thousands + 5]
+    return f"{float(mantissa) * 10**tens:.{max(digits - 1 - tens, 0)}f} {prefix}{unit}".rstrip()
 
 
 def format_bytes(value: float) -> str:
@@ -84,7 +102,7 @@ def format_bytes(value: float) -> str:
     >>> format_bytes(90_900_000)
     '90.9 MB'
     """
-    return f"{value:.0f} B" if abs(value) < 1000 else format_si(value, "B")
+    return f"{value:.0f} B" if abs(value) < 999.5 else format_si(value, "B")
 
 
 def format_seconds(value: float) -> str:
@@ -93,14 +111,17 @@ def format_seconds(value: float) -> str:
     >>> format_seconds(0.0021), format_seconds(75), format_seconds(7260)
     ('2.10 ms', '75.0 s', '2 h 01 min')
     """
-    if abs(value) < 120:
+    if value < 0:
+        return "-" + format_seconds(-value)
+    if value < 120 or not math.isfinite(value):
         return format_si(value, "s")
     minutes = round(value / 60)
     if minutes < 120:
         return f"{value / 60:.1f} min"
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{value / 86400:.1f} days"
+    days = value / 86400
+    return f"{days:.1f} days" if days < 1e15 else f"{days:.2e} days"
 
 
 def format_dollars(value: float) -> str:
@@ -109,9 +130,14 @@ def format_dollars(value: float) -> str:
     >>> format_dollars(1.1e-6), format_dollars(12.5)
     ('1.10 µ$', '$12.50')
     """
-    if value == 0 or abs(value) >= 0.01:
+    if value < 0:
+        return "-" + format_dollars(-value)
+    if value == 0 or 0.01 <= value < 1e15 or not math.isfinite(value):
         return f"${value:,.2f}"
-    return f"{float(f'{value * 1e6:.2e}'):,.{0 if abs(value) >= 1e-4 else 2}f} µ$"
+    if not 1e-12 <= value < 1e15:
+        return f"${value:.2e}"
+    rounded = f"{value * 1e6:.2e}"
+    return f"{float(rounded):,.{max(2 - int(rounded.split('e')[1]), 0)}f} µ$"
 
 
 def format_joules(value: float) -> str:

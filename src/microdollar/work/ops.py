@@ -13,6 +13,8 @@ from typing import Literal
 OpKind = Literal["matmul", "elementwise", "transcendental", "stream", "increment", "probe"]
 Runtime = Literal["compiled", "numpy", "torch"]
 
+_DTYPE_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Op:
@@ -110,8 +112,13 @@ def matmul(
     """A dense product of (m, k) by (k, n): ``2 m n k`` floating-point operations.
 
     Counts the multiply-accumulates; a bias is an elementwise op of its own.
+
+    Raises:
+        ValueError: if the bytes of ``dtype`` are not known.
     """
-    size = 8 if dtype == "float64" else 2 if dtype in ("float16", "bfloat16") else 4
+    if dtype not in _DTYPE_BYTES:
+        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(_DTYPE_BYTES)}")
+    size = _DTYPE_BYTES[dtype]
     return Op(
         name=name,
         kind="matmul",

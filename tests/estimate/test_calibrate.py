@@ -7,6 +7,7 @@ import statistics
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from microdollar.estimate import PastRun, fit_correction
 
 

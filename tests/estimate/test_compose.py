@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from microdollar.cost import Quantity
 from microdollar.estimate import Correction, Estimate, Factor, estimate_work
 from microdollar.spec import DeviceSpec, Rates

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from microdollar.cost import Quantity
 from microdollar.errors import CannotEstimateError
 from microdollar.estimate.seconds import MODEL_FACTOR, joint_factor, measured_seconds, op_seconds
@@ -111,9 +112,7 @@ def test_a_rate_that_was_not_measured_is_named():
     with pytest.raises(CannotEstimateError, match=r"torch/float32.*Install torch"):
         measured_seconds(matmul("p", 1, 1, 1), without_torch, 2)
     with pytest.raises(CannotEstimateError, match="overhead of a torch call"):
-        measured_seconds(
-            Op(name="copy", kind="stream", runtime="torch", calls=1), without_torch, 2
-        )
+        measured_seconds(Op(name="copy", kind="stream", runtime="torch", calls=1), without_torch, 2)
 
 
 def test_independent_factors_join_as_squares_of_logarithms():

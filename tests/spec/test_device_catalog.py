@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from microdollar.cost import Quantity
 from microdollar.errors import UnknownNameError
 from microdollar.spec import load_device

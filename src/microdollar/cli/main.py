@@ -4,6 +4,7 @@ Standard output carries data and nothing else; progress, notes and errors go to 
 error. ``microdollar --help`` imports neither numpy nor any command.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -105,6 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: words after ``microdollar``; those of this process if None.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name need not be text, and a terminal need not know every character.
+        sys.stdout.reconfigure(errors="backslashreplace")
     exit_code = 0
     try:
         result = cli.main(

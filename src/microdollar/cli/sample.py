@@ -16,13 +16,25 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from microdollar.learn.base import ByteArray, Model
+    from microdollar.learn.arrays import ByteArray
+    from microdollar.learn.base import Model
 
     Chances = npt.NDArray[np.float64]
 
-CONTEXT_BYTES = 64
-"""Bytes of its own text that a model without a state is shown for each next byte."""
+CONTEXT_BYTES = 256
+"""Bytes of its own text that a model without a state is shown at most."""
 _FLUSH_BYTES = 4096
+_PART_BYTES = 1 << 16
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A model that draws many bytes at once."""
+
+    def sample(
+        self, length: int, *, context: "ByteArray", seed: int, temperature: float
+    ) -> "ByteArray":
+        """``length`` bytes after ``context``."""
 
 
 @runtime_checkable
@@ -65,24 +77,54 @@ def sample(folder: Path, count: int, prompt: str, seed: int, temperature: float)
         raise click.BadParameter("is not a number.", param_hint="'--temperature'")
     model = load_model(folder)
     out = sys.stdout.buffer
-    drawn = draw(model, os.fsencode(prompt), seed=seed, temperature=temperature)
     with Bar(quiet=out.isatty()) as progress:
-        for done in range(0, count, _FLUSH_BYTES):
-            size = min(_FLUSH_BYTES, count - done)
-            out.write(bytes(next(drawn) for _ in range(size)))
+        done = 0
+        for text in draw(
+            model, os.fsencode(prompt), length=count, seed=seed, temperature=temperature
+        ):
+            out.write(text)
             out.flush()
-            progress(done + size, count, "sampling")
+            done += len(text)
+            progress(done, count, "sampling")
 
 
-def draw(model: "Model", prompt: bytes, *, seed: int, temperature: float) -> Iterator[int]:
-    """Bytes after ``prompt``, without end, each drawn from P(byte)^(1 / temperature).
+def draw(
+    model: "Model", prompt: bytes, *, length: int, seed: int, temperature: float
+) -> Iterator[bytes]:
+    """``length`` bytes after ``prompt`` in parts, drawn from P(byte)^(1 / temperature).
 
-    Temperature 0 takes the likeliest byte, the smallest of several. The prompt is what a
-    model without a state sees at first; later it sees its last bytes.
+    Temperature 0 takes the likeliest byte, the smallest of several.
     """
     import numpy as np
 
-    rng = np.random.default_rng(seed)
+    if isinstance(model, Sampler):
+        context = prompt
+        for part, done in enumerate(range(0, length, _PART_BYTES)):
+            size = min(_PART_BYTES, length - done)
+            drawn = model.sample(
+                size,
+                context=np.frombuffer(bytearray(context), dtype=np.uint8),
+                seed=seed if part == 0 else _seed_of_part(seed, part),
+                temperature=temperature,
+            ).tobytes()
+            context = drawn[-CONTEXT_BYTES:]
+            yield drawn
+        return
+    single = _draw_singly(model, prompt, np.random.default_rng(seed), temperature)
+    for done in range(0, length, _FLUSH_BYTES):
+        yield bytes(next(single) for _ in range(min(_FLUSH_BYTES, length - done)))
+
+
+def _seed_of_part(seed: int, part: int) -> int:
+    import numpy as np
+
+    return int(np.random.SeedSequence((seed, part)).generate_state(1, np.uint64)[0])
+
+
+def _draw_singly(
+    model: "Model", prompt: bytes, rng: "np.random.Generator", temperature: float
+) -> Iterator[int]:
+    """Bytes without end, one by one."""
     chances = _reader(model, prompt)
     byte: int | None = None
     while True:

@@ -19,7 +19,7 @@ from microdollar.errors import CorpusError, UsageError
 from microdollar.units import format_seconds
 
 if TYPE_CHECKING:
-    from microdollar.learn.base import ByteArray
+    from microdollar.learn.arrays import ByteArray
 
 CONTEXT_BYTES = 4096
 """Bytes before ``--start`` that a model is shown, at most: an n-gram model uses the last few,
@@ -70,7 +70,7 @@ def score(
             bits = model.adaptive_bits_per_byte
         else:
             bits = model.bits_per_byte
-        bits(data[:1])  # compiles
+        bits(data[:1], context=context)  # compiles
         started = time.perf_counter()
         bits_per_byte = bits(data, context=context)
         seconds = max(time.perf_counter() - started, 1e-9)

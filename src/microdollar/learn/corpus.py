@@ -20,7 +20,7 @@ from microdollar.learn.base import Progress, silent
 from microdollar.learn.corpus_enwik8 import fetch_enwik8
 
 if TYPE_CHECKING:
-    from microdollar.learn.base import ByteArray
+    from microdollar.learn.arrays import ByteArray
 
 NAMES = ("enwik8", "python-docs")
 """Texts that have a name instead of a path."""
@@ -33,7 +33,9 @@ class Corpus:
     """Bytes, what they were called, and what identifies them."""
 
     data: "ByteArray"
-    """Shape (n,), n >= 1, read-only; mapped from the disk when the file is large."""
+    """Shape (n,), n >= 1; mapped from the disk when the file is large. Not to be written to
+    (the file would stay as it is): it is not locked only because numba compiles every loop once
+    more for locked arrays."""
     name: str
     """As the user typed it."""
     sha256: str
@@ -90,7 +92,6 @@ def load_corpus(name: str, *, limit: int | None = None, progress: Progress = sil
         raise CorpusError(f"there is no file or corpus called {name!r}. {_suggestion(path)}")
     if len(data) == 0:
         raise CorpusError(f"corpus {name!r} is empty. Name a file with at least one byte.")
-    data.flags.writeable = False
     return Corpus(data=data, name=name, sha256=_sha256(data, progress), notes=notes)
 
 

@@ -18,7 +18,7 @@ from microdollar.learn.base import Progress
 from microdollar.units import format_bytes
 
 if TYPE_CHECKING:
-    from microdollar.learn.base import ByteArray
+    from microdollar.learn.arrays import ByteArray
 
 MAP_BYTES = 1 << 26
 """Files of at least this many bytes are mapped instead of read. A mapped file must not be
@@ -47,7 +47,7 @@ def read_file(path: Path, limit: int | None = None) -> "ByteArray":
             if size < MAP_BYTES:
                 # Files of the kernel say that they have 0 bytes, so read to the end.
                 return _array(_read_all(file, limit, name=str(path)))
-            mapped = np.memmap(path, dtype=np.uint8, mode="r", shape=(size,))
+            mapped = np.memmap(path, dtype=np.uint8, mode="c", shape=(size,))
             return np.asarray(mapped)
     except OSError as error:
         raise CorpusError(f"{path} can't be read: {_reason(error)}.") from error

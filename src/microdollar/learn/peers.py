@@ -22,7 +22,7 @@ from microdollar.errors import CorpusError, MissingExtraError
 from microdollar.learn.base import Progress, silent
 
 if TYPE_CHECKING:
-    from microdollar.learn.base import ByteArray
+    from microdollar.learn.arrays import ByteArray
 
 PPMD_ORDERS = (6, 8, 16)
 PPMD_MEMORY_BYTES = 256 << 20

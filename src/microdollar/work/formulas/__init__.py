@@ -1,0 +1,1 @@
+"""Operations and bytes of whole computations: one module a family, sources in the docstrings."""

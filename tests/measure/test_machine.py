@@ -20,7 +20,7 @@ def rates() -> Rates:
         patch.setattr(calibration, "_REPEAT_SECONDS", 0.0005)
         patch.setattr(calibration, "STREAM_BYTES", calibration.STREAM_BYTES[:2])
         patch.setattr(calibration, "INCREMENT_BYTES", calibration.INCREMENT_BYTES[:5])
-        patch.setattr(calibration, "PROBE_SLOTS", calibration.PROBE_SLOTS[:3])
+        patch.setattr(calibration, "PROBE_NODES", calibration.PROBE_NODES[:3])
         patch.setattr(calibration, "MATMUL_SHAPES", calibration.MATMUL_SHAPES[:4])
         return calibrate()
 
@@ -92,12 +92,11 @@ def test_increment_kernel_counts_every_access():
 
 
 def test_probe_kernel_finds_the_keys_that_are_there_and_no_other():
-    keys, counts = np.zeros(2**10, np.uint64), np.zeros(2**10, np.uint32)
-    kernels.insert(keys, counts, 0, 2**9)
-    assert np.count_nonzero(keys) == 2**9
+    slots, rows = np.zeros(2**10, np.uint32), np.zeros((2**9, 4), np.int64)
+    kernels.insert(slots, rows)
+    assert np.count_nonzero(slots) == 2**9 - 1  # row 0 stands for no row
     places = np.arange(2**10, dtype=np.uint32)  # each of 2**10 keys once, half of them known
-    found = kernels.probes(keys, counts, places, np.zeros(1, np.uint32), 2**9)
-    assert found == sum(range(2**9))
+    assert kernels.probes(slots, rows, places, np.zeros(1, np.uint32)) == sum(range(2**9))
 
 
 def test_describe_agrees_with_the_system():

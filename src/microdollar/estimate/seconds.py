@@ -80,13 +80,12 @@ def measured_seconds(op: Op, rates: Rates, cores: int) -> float:
     """
     threads = min(op.threads, cores)
     stream = read_curve(rates.stream_bytes_per_second, op.bytes_moved / max(op.calls, 1))
-    limits = [
-        op.bytes_moved / (stream * _gain(rates.stream_thread_gain, threads, cores)),
-        op.int_ops / (rates.int_ops_per_second * threads),
-    ]
+    limits = [op.bytes_moved / (stream * _gain(rates.stream_thread_gain, threads, cores))]
     if op.flops:
         limits.append(op.flops / _flops_per_second(op, rates, threads, cores))
-    if op.accesses:
+    if not op.accesses:
+        limits.append(op.int_ops / (rates.int_ops_per_second * threads))
+    else:  # the measured accesses include the index arithmetic around them
         curve = rates.increments_per_second if op.kind == "increment" else rates.probes_per_second
         rate = read_curve(curve, op.table_bytes)
         limits.append(op.accesses / (rate * _gain(rates.random_thread_gain, threads, cores)))
@@ -108,6 +107,8 @@ def _flops_per_second(op: Op, rates: Rates, threads: int, cores: int) -> float:
         if op.runtime == "torch":
             rate *= _gain(read_curve(rates.matmul_thread_gain, op.flops), threads, cores)
         return rate  # numpy's products were measured with the threads that they use
+    if op.dtype.startswith(("int", "uint")):
+        key = f"{op.runtime}/float64"  # arithmetic on counts: Python's and numpy's float
     slow = op.kind == "transcendental"
     table = rates.transcendental_flops_per_second if slow else rates.elementwise_flops_per_second
     if key not in table:

@@ -40,8 +40,9 @@ MATMUL_SHAPES = (
 KIB, MIB = 2**10, 2**20
 STREAM_BYTES = (256 * KIB, 4 * MIB, 32 * MIB, 256 * MIB)
 INCREMENT_BYTES = (16 * KIB, 256 * KIB, 1 * MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB)
-PROBE_SLOTS = (2**14, 2**16, 2**18, 2**20, 2**22, 2**24)
-BYTES_PER_SLOT = 12
+PROBE_NODES = (2**10, 2**12, 2**14, 2**16, 2**18, 2**20, 2**22)
+BYTES_PER_NODE = 40
+"""Two slots of 4 bytes and a row of 32."""
 _ARRAY = 8 * KIB  # elements of the in-cache arrays
 _SMALL_TABLE_SHARE = 8  # a table may take one part in this of the memory
 
@@ -161,8 +162,8 @@ def _compiled_arithmetic(bench: _Bench) -> None:
             ],
         )
     text = np.arange(4 * _ARRAY, dtype=np.uint8)
-    keys = np.zeros(text.size, np.uint64)
-    taken = bench.seconds(lambda: kernels.integer_arithmetic(text, keys))
+    hashes, kept = np.zeros(text.size, np.uint64), np.zeros(KIB, np.uint64)
+    taken = bench.seconds(lambda: kernels.integer_arithmetic(text, hashes, kept))
     bench.int_ops = kernels.INTEGER_OPS_PER_BYTE * text.size / taken
 
 
@@ -228,11 +229,11 @@ def _probes(bench: _Bench) -> None:
 
     places, salts = _random_places(np)
     points = []
-    for size in _sizes(tuple(BYTES_PER_SLOT * slots for slots in PROBE_SLOTS)):
-        slots = size // BYTES_PER_SLOT
-        keys, counts = np.zeros(slots, np.uint64), np.zeros(slots, np.uint32)
-        kernels.insert(keys, counts, 0, slots // 2)
-        taken = bench.seconds(partial(kernels.probes, keys, counts, places, salts, slots // 2))
+    for size in _sizes(tuple(BYTES_PER_NODE * nodes for nodes in PROBE_NODES)):
+        nodes = size // BYTES_PER_NODE
+        slots, rows = np.zeros(2 * nodes, np.uint32), np.zeros((nodes, 4), np.int64)
+        kernels.insert(slots, rows)
+        taken = bench.seconds(partial(kernels.probes, slots, rows, places, salts))
         points.append((float(size), places.size * salts.size / taken))
     bench.probes = tuple(points)
 

@@ -13,12 +13,14 @@ from numba import njit
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(32)
-_EMPTY = np.uint64(0)
+_ONE = np.uint64(1)
+_LOW = np.uint64(63)
 
 
 @njit(cache=True, nogil=True)
@@ -57,17 +59,24 @@ def hyperbolic_tangents(a: npt.NDArray[np.floating], out: npt.NDArray[np.floatin
 
 
 @njit(cache=True, nogil=True)
-def integer_arithmetic(text: U8, out: U64) -> None:
-    """Hash every byte with the seven before it: 16 shifts and ors, 1 product, 2 more."""
-    for i in range(8, text.size):
-        key = np.uint64(0)
-        for back in range(8):
-            key = (key << np.uint64(8)) | np.uint64(text[i - back])
-        key *= _MIX
-        out[i] = key ^ (key >> _SHIFT)
+def integer_arithmetic(text: U8, hashes: U64, kept: U64) -> int:
+    """Mix every byte into a hash and keep one hash in 64, as counting and sampling loops do.
+
+    A branch that depends on the data keeps compilers from doing eight at once.
+    """
+    count = 0
+    for i in range(text.size):
+        word = hashes[i] + np.uint64(text[i])
+        word = (word ^ (word >> _SHIFT)) * _MIX
+        word = (word ^ (word >> _SHIFT)) * _MIX
+        hashes[i] = word
+        if word & _LOW == 0:
+            kept[count & (kept.size - 1)] = word
+            count += 1
+    return count
 
 
-INTEGER_OPS_PER_BYTE = 19
+INTEGER_OPS_PER_BYTE = 10
 """Operations of :func:`integer_arithmetic` for each byte."""
 
 
@@ -81,38 +90,41 @@ def increments(table: U32, places: U32, salts: U32) -> None:
 
 
 @njit(cache=True, nogil=True)
-def insert(keys: U64, counts: U32, first: int, last: int) -> None:
-    """Put the keys ``first`` to ``last - 1`` (mixed, never 0) into an open-addressing table."""
-    mask = np.uint64(keys.size - 1)
-    for number in range(first, last):
-        key = np.uint64(number + 1) * _MIX
-        slot = (key ^ (key >> _SHIFT)) & mask
-        while keys[slot] != _EMPTY:
-            slot = (slot + np.uint64(1)) & mask
-        keys[slot] = key
-        counts[slot] = np.uint32(number)
+def insert(slots: U32, rows: I64) -> None:
+    """Enter nodes 1, 2, ... of ``rows`` (key, count, two more words) into empty slots."""
+    mask = np.uint64(slots.size - 1)
+    for node in range(1, len(rows)):
+        key = np.uint64(node) * _MIX
+        slot = (key >> _SHIFT) & mask
+        while slots[slot] != 0:
+            slot = (slot + _ONE) & mask
+        slots[slot] = node
+        rows[node, 0] = np.int64(key)
+        rows[node, 1] = node
 
 
 @njit(cache=True, nogil=True)
-def probes(keys: U64, counts: U32, places: U32, salts: U32, known: int) -> int:
-    """Look up keys, half of them in the table, and sum the counts found.
+def probes(slots: U32, rows: I64, places: U32, salts: U32) -> int:
+    """Look up random keys, half of them in the table, and sum the counts found.
+
+    A look-up reads a slot and, where that isn't empty, the row that it points to.
 
     Args:
-        keys: open-addressing table, a power of two long, 0 where empty.
-        counts: payload of each slot.
+        slots: number of a row, or 0 where empty; a power of two long.
+        rows: key and count of each node, shape (nodes, 4); nodes a power of two.
         places: random numbers; with each salt they pick which key to look up.
         salts: random numbers.
-        known: how many keys are in the table, a power of two.
     """
-    mask = np.uint64(keys.size - 1)
-    choose = np.uint32(2 * known - 1)
+    mask = np.uint64(slots.size - 1)
+    choose = np.uint32(2 * len(rows) - 1)
     total = 0
     for salt in salts:
         for place in places:
-            key = np.uint64(((place ^ salt) & choose) + 1) * _MIX
-            slot = (key ^ (key >> _SHIFT)) & mask
-            while keys[slot] != _EMPTY and keys[slot] != key:
-                slot = (slot + np.uint64(1)) & mask
-            if keys[slot] == key:
-                total += counts[slot]
+            key = np.uint64((place ^ salt) & choose) * _MIX
+            slot = (key >> _SHIFT) & mask
+            node = slots[slot]
+            while node != 0 and rows[node, 0] != np.int64(key):
+                slot = (slot + _ONE) & mask
+                node = slots[slot]
+            total += rows[node, 1]
     return total

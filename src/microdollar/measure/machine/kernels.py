@@ -20,7 +20,6 @@ F64 = npt.NDArray[np.float64]
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(32)
 _ONE = np.uint64(1)
-_LOW = np.uint64(63)
 
 
 @njit(cache=True, nogil=True)
@@ -59,24 +58,16 @@ def hyperbolic_tangents(a: npt.NDArray[np.floating], out: npt.NDArray[np.floatin
 
 
 @njit(cache=True, nogil=True)
-def integer_arithmetic(text: U8, hashes: U64, kept: U64) -> int:
-    """Mix every byte into a hash and keep one hash in 64, as counting and sampling loops do.
-
-    A branch that depends on the data keeps compilers from doing eight at once.
-    """
-    count = 0
+def integer_arithmetic(text: U8, hashes: U64) -> None:
+    """The hash of every prefix: each waits for the one before, as in scalar loops over bytes."""
+    word = np.uint64(0)
     for i in range(text.size):
-        word = hashes[i] + np.uint64(text[i])
-        word = (word ^ (word >> _SHIFT)) * _MIX
-        word = (word ^ (word >> _SHIFT)) * _MIX
+        word = (word ^ np.uint64(text[i])) * _MIX
+        word ^= word >> _SHIFT
         hashes[i] = word
-        if word & _LOW == 0:
-            kept[count & (kept.size - 1)] = word
-            count += 1
-    return count
 
 
-INTEGER_OPS_PER_BYTE = 10
+INTEGER_OPS_PER_BYTE = 4
 """Operations of :func:`integer_arithmetic` for each byte."""
 
 

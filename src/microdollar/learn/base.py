@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    ByteArray = npt.NDArray[np.uint8]
+    from microdollar.learn.arrays import ByteArray
 
 
 class Progress(Protocol):

@@ -1,0 +1,214 @@
+"""The interpolated chain, evaluated from the counts themselves.
+
+p_{-1} = 1/256; p_k(y) = (c - r D_c)/T + r (D_1 n_1 + D_2 n_2 + D_3+ n_3)/T * p_{k-1}(y)
+with counts c, total T and counts of counts n_i of the last k bytes, the order's discounts D
+and the factor r of the context's class of evidence (``discounts``). This is what the
+network's weights are written from, and what goes on counting in adaptive scoring.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from microdollar.learn.arrays import ByteArray
+from microdollar.learn.counts.ngram.discounts import (
+    CLASSES,
+    KINDS,
+    PRIOR,
+    TOTALS,
+    Evidence,
+    Floats,
+    factor_caps,
+)
+from microdollar.learn.counts.ngram.kernels import (
+    COUNT,
+    STATISTICS,
+    TOTAL,
+    Int,
+    contexts_from,
+    learn_byte,
+    slot_of,
+)
+from microdollar.learn.counts.ngram.trie import Trie
+from microdollar.work import tally
+from microdollar.work.formulas.ngram import (
+    FLOPS_PER_LINK,
+    INT_OPS_PER_CREATION,
+    INT_OPS_PER_PROBE,
+    INT_OPS_PER_UPDATE,
+)
+
+_CHUNK = 1 << 16
+_KINDS, _TOTALS, _CLASSES, _PRIOR = KINDS, TOTALS, CLASSES, PRIOR
+
+
+@njit(cache=True, nogil=True, inline="always")
+def evidence_class(kinds: int, total: int) -> int:
+    """Class of a context that saw ``kinds`` different bytes, ``total`` in all (at least 1)."""
+    if kinds < 5:
+        first = kinds
+    else:
+        first = 5 if kinds < 8 else (6 if kinds < 16 else 7)
+    second = total
+    if total > 4:
+        second = 3
+        while total > 1 and second < 12:
+            total >>= 1
+            second += 1
+    return first * _TOTALS + second
+
+
+@njit(cache=True, nogil=True, inline="always")
+def backoff(
+    rows: npt.NDArray[np.int64],
+    context: Int,
+    order: int,
+    discounts: Floats,
+    caps: Floats,
+    earned: Floats,
+    given: Floats,
+) -> tuple[float, float, int]:
+    """(mass that plain discounts give to shorter contexts, factor, class) of a context."""
+    packed = rows[context, STATISTICS]
+    n1 = packed & 0xFFFF
+    n2 = (packed >> 16) & 0xFFFF
+    n3 = (packed >> 32) & 0xFFFF
+    total = rows[context, TOTAL]
+    mass = (discounts[order, 0] * n1 + discounts[order, 1] * n2 + discounts[order, 2] * n3) / total
+    group = evidence_class(n1 + n2 + n3, total)
+    factor = (earned[order, group] + _PRIOR) / (given[order, group] + _PRIOR)
+    return mass, min(factor, caps[order]), group
+
+
+@njit(cache=True, nogil=True)
+def _score(
+    data: npt.NDArray[np.uint8],
+    order: int,
+    rows: npt.NDArray[np.int64],
+    suffix: npt.NDArray[np.uint32],
+    slots: npt.NDArray[np.uint32],
+    nodes: int,
+    cursor: Int,
+    discounts: Floats,
+    caps: Floats,
+    earned: Floats,
+    given: Floats,
+    weigh: bool,
+    learn: bool,
+    bits: Floats,
+    done: npt.NDArray[np.int64],
+) -> None:
+    """Score bytes; with ``weigh`` collect evidence, with ``learn`` go on counting.
+
+    ``done`` receives positions, nodes, cursor, look-ups and links of the chain evaluated.
+    """
+    context = np.zeros(order + 2, np.int64)  # node of the last k bytes
+    child = np.zeros(order + 2, np.int64)  # node of those and the next byte; 0 if unseen
+    place = np.zeros(order + 2, np.int64)  # the slot where it is or belongs
+    mass = np.zeros(order + 2)
+    taken = np.zeros(order + 2)  # factor * mass, what shorter contexts get; 0 if no counts
+    shorter = np.zeros(order + 2)  # p_{k-1}(y)
+    group = np.zeros(order + 2, np.int64)
+    depth = contexts_from(cursor, rows, suffix, context)
+    probes, links, position = 0, 0, 0
+    while position < len(data) and (not learn or nodes + order + 1 <= len(rows)):
+        symbol = np.int64(data[position])
+        seen = -1  # longest order that has seen the byte
+        for k in range(depth + 1):
+            place[k] = slot_of(rows, slots, (context[k] << 8) | symbol)
+            child[k] = np.int64(slots[place[k]])
+            probes += 1
+            if child[k] != 0:
+                seen = k
+            elif not learn:
+                break  # what a shorter context has not seen, no longer one has
+        p = 1.0 / 256.0
+        for k in range(depth + 1):
+            shorter[k] = p
+            total = rows[context[k], TOTAL]
+            taken[k] = 0.0
+            if total > 0:
+                links += 1
+                mass[k], factor, group[k] = backoff(
+                    rows, context[k], k, discounts, caps, earned, given
+                )
+                taken[k] = factor * mass[k]
+                p *= taken[k]
+                if k <= seen:
+                    count = rows[child[k], COUNT]
+                    p += (count - factor * discounts[k, min(count, 3) - 1]) / total
+        bits[position] = -math.log2(p)
+        if weigh:
+            reach, here = 1.0, p
+            for k in range(depth, -1, -1):
+                if taken[k] > 0.0:
+                    posterior = taken[k] * shorter[k] / here
+                    earned[k, group[k]] += reach * posterior
+                    given[k, group[k]] += reach * mass[k]
+                    reach *= posterior
+                    here = shorter[k]
+                    if reach < 1e-4:
+                        break
+        longest = seen
+        if learn:
+            nodes = learn_byte(symbol, depth, context, child, place, rows, suffix, slots, nodes)
+            longest = depth
+        depth = min(longest + 1, order)
+        for k in range(depth, 0, -1):
+            context[k] = child[k - 1]
+        position += 1
+    done[0] = position
+    done[1] = nodes
+    done[2] = context[depth]
+    done[3] = probes
+    done[4] = links
+
+
+def score_chain(
+    trie: Trie,
+    data: ByteArray,
+    discounts: Floats,
+    evidence: Evidence,
+    *,
+    weigh: bool,
+    learn: bool,
+) -> Floats:
+    """Bits of each byte of ``data`` after ``trie.cursor``, from the counts.
+
+    Args:
+        trie: counts and cursor; changed if ``learn``, but for its cursor, which always moves.
+        data: shape (n,) uint8.
+        discounts: shape (order + 1, 3).
+        evidence: changed in place if ``weigh``.
+        weigh: collect evidence from every byte after it was scored.
+        learn: count every byte after it was scored.
+
+    Returns:
+        Shape (n,): -log2 p of each byte.
+    """
+    bits = np.empty(len(data))
+    caps = factor_caps(discounts)
+    done = np.zeros(5, np.int64)
+    position = 0
+    while position < len(data):
+        chunk = data[position : position + _CHUNK]
+        if learn:
+            trie.reserve(len(chunk))
+        before = trie.nodes
+        _score(
+            chunk, trie.order, trie.rows, trie.suffix, trie.slots, trie.nodes, trie.cursor,
+            discounts, caps, evidence.earned, evidence.given, weigh, learn,
+            bits[position : position + len(chunk)], done,
+        )  # fmt: skip
+        position += int(done[0])
+        trie.nodes, trie.cursor = int(done[1]), int(done[2])
+        tally.add(
+            "evaluate the chain",
+            flops=FLOPS_PER_LINK * int(done[4]),
+            int_ops=INT_OPS_PER_PROBE * int(done[3])
+            + INT_OPS_PER_CREATION * (trie.nodes - before)
+            + INT_OPS_PER_UPDATE * (int(done[0]) if learn else 0),
+        )
+    return bits

@@ -81,14 +81,17 @@ def test_threads_of_torch_are_left_as_they_were():
 
 
 def test_increment_kernel_counts_every_access():
-    places = np.arange(100, dtype=np.uint32)
-    salts = np.array([0, 77, 12345], dtype=np.uint32)
+    places = calibration._text_like()[:1000]
     table = np.zeros(64, np.uint32)
-    kernels.increments(table, places, salts)
-    expected = np.zeros(64, np.uint32)
-    for salt in salts.tolist():
-        np.add.at(expected, (places ^ salt) & 63, 1)
-    np.testing.assert_array_equal(table, expected)
+    kernels.increments(table, places)
+    np.testing.assert_array_equal(table, np.bincount(places & 63, minlength=64))
+
+
+def test_places_are_as_unequal_as_text():
+    words = calibration._text_like()
+    share = np.bincount(words & 255, minlength=256) / words.size
+    entropy = -float(np.sum(share * np.log2(share)))
+    assert 4.5 < entropy < 7  # English text with markup has about 5 bits a byte
 
 
 def test_probe_kernel_finds_the_keys_that_are_there_and_no_other():

@@ -72,12 +72,11 @@ INTEGER_OPS_PER_BYTE = 4
 
 
 @njit(cache=True, nogil=True)
-def increments(table: U32, places: U32, salts: U32) -> None:
-    """Add 1 at ``(place ^ salt) mod table.size`` for each pair; the size is a power of two."""
+def increments(table: U32, places: U32) -> None:
+    """Add 1 at ``place mod table.size`` for each place; the size is a power of two."""
     mask = np.uint32(table.size - 1)
-    for salt in salts:
-        for place in places:
-            table[(place ^ salt) & mask] += np.uint32(1)
+    for place in places:
+        table[place & mask] += np.uint32(1)
 
 
 @njit(cache=True, nogil=True)

@@ -1,1 +1,82 @@
-"""What does learning cost, and what is the cheapest way to get it?"""
+"""What does learning cost, and what is the cheapest way to get it?
+
+The public names below are imported when they are first used, so that ``import microdollar``
+costs next to nothing and loads neither numpy nor torch.
+"""
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microdollar.cost import Cost, Quantity
+    from microdollar.errors import MicrodollarError
+    from microdollar.estimate import estimate_work
+    from microdollar.learn.corpus import load_corpus
+    from microdollar.learn.load import load_model
+    from microdollar.learn.registry import create as learner
+    from microdollar.ledger import Ledger
+    from microdollar.measure import Meter
+    from microdollar.run.track import track
+    from microdollar.spec import DataSpec, DeviceSpec, Plan
+    from microdollar.work.ops import Op, Work
+
+    __version__: str
+
+_HOMES = {
+    "Cost": "cost:Cost",
+    "DataSpec": "spec:DataSpec",
+    "DeviceSpec": "spec:DeviceSpec",
+    "Ledger": "ledger:Ledger",
+    "Meter": "measure:Meter",
+    "MicrodollarError": "errors:MicrodollarError",
+    "Op": "work.ops:Op",
+    "Plan": "spec:Plan",
+    "Quantity": "cost:Quantity",
+    "Work": "work.ops:Work",
+    "estimate_work": "estimate:estimate_work",
+    "learner": "learn.registry:create",
+    "load_corpus": "learn.corpus:load_corpus",
+    "load_model": "learn.load:load_model",
+    "track": "run.track:track",
+}
+
+__all__ = [
+    "Cost",
+    "DataSpec",
+    "DeviceSpec",
+    "Ledger",
+    "Meter",
+    "MicrodollarError",
+    "Op",
+    "Plan",
+    "Quantity",
+    "Work",
+    "__version__",
+    "estimate_work",
+    "learner",
+    "load_corpus",
+    "load_model",
+    "track",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Import a public name on first use (PEP 562) and keep it."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("microdollar")
+    elif name in _HOMES:
+        module, attribute = _HOMES[name].split(":")
+        value = getattr(import_module(f"{__name__}.{module}"), attribute)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -67,11 +67,12 @@ def build(
             progress.note(f"note: {note}")
         train = split(text, train_bytes=train_bytes).train
         _check_length(learner, corpus, len(train))
-        progress(0, 1, "compiling")
+        progress(0, 0, "compiling")
         learner.warm_up()
         started = time.perf_counter()
         model = learner.fit(train, progress=progress)
         seconds = time.perf_counter() - started
+        progress(0, 0, "saving")
         model.save(folder)
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     if as_json:

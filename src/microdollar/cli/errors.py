@@ -35,7 +35,7 @@ def describe(error: BaseException) -> tuple[str, int]:
         case click.ClickException():
             return error.format_message(), error.exit_code
         case click.Abort() | KeyboardInterrupt():
-            return "interrupted; what was being written is removed", INTERRUPTED
+            return "interrupted", INTERRUPTED
         case MicrodollarError():
             return str(error), error.exit_code
         case BrokenPipeError():

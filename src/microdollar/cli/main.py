@@ -122,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         exit_code = error.exit_code
+    except SystemExit as error:
+        # So ends click when the reader of a pipe went away.
+        exit_code = error.code if isinstance(error.code, int) else 1
     except Exception as error:
         message, exit_code = describe(error)
         if message:

@@ -23,9 +23,9 @@ _LINE_SECONDS = 10.0
 class Bar:
     """Context manager and callback: ``with Bar() as progress: learner.fit(data, progress=...)``.
 
-    Draws a bar when standard error is a terminal; otherwise, or when ``NO_COLOR`` is set, says
-    in a plain line every ten seconds how far it is, and nothing about what is over sooner than
-    three seconds. Safe to call from several threads.
+    Draws a bar for the phase that runs when standard error is a terminal; otherwise, or when
+    ``NO_COLOR`` is set, says in a plain line every ten seconds how far it is, and nothing about
+    what is over sooner than three seconds. Safe to call from several threads.
 
     Args:
         quiet: say nothing at all (as with ``--json``).
@@ -66,10 +66,15 @@ class Bar:
                 self._say(now, done, total, label)
             elif now >= self._next or label != self._label or done >= total:
                 self._next = now + _REDRAW_SECONDS
-                self._label = label
                 if label not in self._tasks:
-                    self._tasks[label] = self._rich.add_task(label or "working", total=total)
-                self._rich.update(self._tasks[label], completed=done, total=total)
+                    self._tasks[label] = self._rich.add_task(label or "working", total=None)
+                if self._label is not None and label != self._label:
+                    self._rich.update(self._tasks[self._label], visible=False)
+                self._label = label
+                # A phase that can't say how long it takes has a bar that only moves.
+                self._rich.update(
+                    self._tasks[label], completed=done, total=total or None, visible=True
+                )
 
     def note(self, text: str) -> None:
         """A line of words on standard error, above the bar if there is one."""

@@ -65,7 +65,7 @@ def score(
             progress.note(f"note: {note}")
         data = _part(text.data, file, start, count)
         context = text.data[max(0, start - CONTEXT_BYTES) : start]
-        progress(0, 1, "scoring")
+        progress(0, 0, "scoring")
         if adaptive and isinstance(model, AdaptiveModel):
             bits = model.adaptive_bits_per_byte
         else:

@@ -61,6 +61,15 @@ def test_large_product_gains_from_threads_and_a_small_one_does_not():
     assert measured_seconds(large, RATES, 2) == pytest.approx(1e8 / 2e11 + 2e-6)
 
 
+def test_libraries_do_not_split_small_arrays():
+    small, large = (
+        Op(name="a", kind="elementwise", flops=10**6, shape=(n,), runtime="torch", threads=2)
+        for n in (1000, 100_000)
+    )
+    assert measured_seconds(small, RATES, 2) == pytest.approx(1e6 / 4e9)
+    assert measured_seconds(large, RATES, 2) == pytest.approx(1e6 / 8e9)
+
+
 def test_numpy_products_have_their_own_rate_whatever_the_threads():
     op = matmul("p", 100, 100, 50, runtime="numpy", threads=2)
     assert measured_seconds(op, RATES, 2) == pytest.approx(1e6 / 2e10 + 5e-7)

@@ -21,6 +21,9 @@ MODEL_FACTOR = 1.25
 """A roofline of measured rates is right within this factor (80 %; assumed until past runs of
 the learner on the device say more)."""
 
+TORCH_SPLIT_SIZE = 32_768
+"""torch's GRAIN_SIZE: an array with fewer numbers stays on one thread."""
+
 Shares = tuple[float, float, float]
 """Low, middle and high."""
 
@@ -78,7 +81,7 @@ def measured_seconds(op: Op, rates: Rates, cores: int) -> float:
     Raises:
         CannotEstimateError: if a rate that it needs was not measured.
     """
-    threads = min(op.threads, cores)
+    threads = _threads(op, cores)
     stream = read_curve(rates.stream_bytes_per_second, op.bytes_moved / max(op.calls, 1))
     limits = [op.bytes_moved / (stream * _gain(rates.stream_thread_gain, threads, cores))]
     if op.flops:
@@ -90,6 +93,14 @@ def measured_seconds(op: Op, rates: Rates, cores: int) -> float:
         rate = read_curve(curve, op.table_bytes)
         limits.append(op.accesses / (rate * _gain(rates.random_thread_gain, threads, cores)))
     return op.repeats * (max(limits) + _call_seconds(op, rates))
+
+
+def _threads(op: Op, cores: int) -> int:
+    """Threads that really share the arithmetic: libraries don't split small arrays."""
+    split = op.kind == "matmul" or op.runtime == "compiled"
+    if op.runtime == "torch" and math.prod(op.shape) >= TORCH_SPLIT_SIZE:
+        split = True
+    return min(op.threads, cores) if split else 1
 
 
 def _gain(all_cores: float, threads: int, cores: int) -> float:

@@ -8,7 +8,7 @@ import threading
 import types
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -378,6 +378,17 @@ def test_server_that_refuses_or_hangs_up(server: Server, tmp_path: Path) -> None
     with pytest.raises(CorpusError, match="can't be downloaded"):
         fetch_enwik8(source=wanted, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_server_that_is_not_there(server: Server, tmp_path: Path) -> None:
+    wanted = replace(source(server, answer=zipped()), url="http://127.0.0.1:1/enwik8.zip")
+    with pytest.raises(CorpusError) as caught:
+        fetch_enwik8(source=wanted, folder=tmp_path)
+    assert str(caught.value) == (
+        "enwik8 can't be downloaded from http://127.0.0.1:1/enwik8.zip: no connection "
+        "(ConnectionError). Fetch and unzip it yourself and name the file, or put it at "
+        f"{tmp_path / 'enwik8'}."
+    )
 
 
 def test_cache_that_can_not_be_made(server: Server, tmp_path: Path) -> None:

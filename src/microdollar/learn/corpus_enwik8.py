@@ -100,11 +100,17 @@ def _download(source: ZippedText, folder: Path, progress: Progress) -> Path:
         )
     except (OSError, ValueError) as error:
         # requests raises subclasses of OSError; pooch raises ValueError for a wrong hash.
-        reason = " ".join(str(error).split())[:160]
         raise CorpusError(
-            f"{source.name} can't be downloaded from {source.url}: {reason}. Fetch and unzip it "
+            f"{source.name} can't be downloaded from {source.url}: {_reason(error)}. Fetch and unzip it "
             f"yourself and name the file, or put it at {folder / source.name}."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """A few words; those of a failed connection are many and say little."""
+    if type(error).__name__ in ("ConnectionError", "ConnectTimeout", "ReadTimeout", "SSLError"):
+        return f"no connection ({type(error).__name__})"
+    return " ".join(str(error).split()).rstrip(".")[:160]
 
 
 def _unpack(source: ZippedText, archive: Path, path: Path) -> None:

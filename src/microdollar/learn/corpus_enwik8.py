@@ -101,8 +101,9 @@ def _download(source: ZippedText, folder: Path, progress: Progress) -> Path:
     except (OSError, ValueError) as error:
         # requests raises subclasses of OSError; pooch raises ValueError for a wrong hash.
         raise CorpusError(
-            f"{source.name} can't be downloaded from {source.url}: {_reason(error)}. Fetch and unzip it "
-            f"yourself and name the file, or put it at {folder / source.name}."
+            f"{source.name} can't be downloaded from {source.url}: {_reason(error)}. "
+            "Fetch and unzip it yourself and name the file, or put it at "
+            f"{folder / source.name}."
         ) from error
 
 

@@ -47,10 +47,7 @@ _KINDS, _TOTALS, _CLASSES, _PRIOR = KINDS, TOTALS, CLASSES, PRIOR
 @njit(cache=True, nogil=True, inline="always")
 def evidence_class(kinds: int, total: int) -> int:
     """Class of a context that saw ``kinds`` different bytes, ``total`` in all (at least 1)."""
-    if kinds < 5:
-        first = kinds
-    else:
-        first = 5 if kinds < 8 else (6 if kinds < 16 else 7)
+    first = kinds if kinds < 5 else 5 if kinds < 8 else 6 if kinds < 16 else 7
     second = total
     if total > 4:
         second = 3
@@ -111,7 +108,7 @@ def _score(
     taken = np.zeros(order + 2)  # factor * mass, what shorter contexts get; 0 if no counts
     shorter = np.zeros(order + 2)  # p_{k-1}(y)
     group = np.zeros(order + 2, np.int64)
-    depth = contexts_from(cursor, rows, suffix, context)
+    depth: Int = contexts_from(cursor, rows, suffix, context)
     probes, links, position = 0, 0, 0
     while position < len(data) and (not learn or nodes + order + 1 <= len(rows)):
         symbol = np.int64(data[position])

@@ -59,7 +59,7 @@ def add_new(rows: _Rows, slots: _Ids, parent: Int, key: Int, slot: Int, node: In
 @njit(cache=True, nogil=True, inline="always")
 def contexts_from(cursor: Int, rows: _Rows, suffix: _Ids, context: npt.NDArray[np.int64]) -> Int:
     """Fill ``context[k]`` with the node of the last k bytes, for the cursor's length down to 0."""
-    depth = rows[cursor, STATISTICS] >> _DEPTH
+    depth: Int = rows[cursor, STATISTICS] >> _DEPTH
     node = cursor
     for k in range(depth, 0, -1):
         context[k] = node
@@ -123,7 +123,7 @@ def count(
     context = np.zeros(order + 2, np.int64)
     child = np.zeros(order + 2, np.int64)
     place = np.zeros(order + 2, np.int64)
-    depth = contexts_from(cursor, rows, suffix, context)
+    depth: Int = contexts_from(cursor, rows, suffix, context)
     probes, position = 0, 0
     while position < len(data) and nodes + order + 1 <= len(rows):
         symbol = np.int64(data[position])

@@ -217,7 +217,7 @@ def _score(
 def score(network: Network, data: ByteArray, context: ByteArray | None = None) -> Floats:
     """Bits of each byte with frozen weights, shape (n,); ``context`` comes before, unscored."""
     trie = network.trie
-    cursor = 0 if context is None else trie.contexts_of(context)
+    cursor: Int = 0 if context is None else trie.contexts_of(context)
     bits = np.empty(len(data))
     for start in range(0, len(data), _CHUNK):
         end = min(start + _CHUNK, len(data))

@@ -20,7 +20,7 @@ from microdollar.learn.files import CONFIG_NAME, TENSORS_NAME, TensorSpec, load_
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from microdollar.learn.base import ByteArray
+    from microdollar.learn.arrays import ByteArray
 
     Floats = npt.NDArray[np.float32]
 
@@ -116,16 +116,15 @@ class ElmanModel:
 
     def log_probabilities(self, states: "Floats") -> "npt.NDArray[np.float64]":
         """Natural logarithm of P(next byte) after some states: (n, H) -> (n, 256)."""
-        logits = self._logits(states).astype(np.float64)
-        logits -= logits.max(axis=1, keepdims=True)
-        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        with _unchecked():
+            logits = self._logits(states).astype(np.float64)
+            logits -= logits.max(axis=1, keepdims=True)
+            logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
         return logits
 
     def _logits(self, states: "Floats") -> "Floats":
-        # Finite weights can still overflow; the caller checks the sum that it returns.
-        with np.errstate(over="ignore", invalid="ignore"):
-            logits: Floats = states @ self.W_y.T
-            logits += self.b_y
+        logits: Floats = states @ self.W_y.T
+        logits += self.b_y
         return logits
 
     def bits_per_byte(self, data: "ByteArray", *, context: "ByteArray | None" = None) -> float:
@@ -144,13 +143,13 @@ class ElmanModel:
             state = self.advance(state, context)
         total = 0.0
         for where, states in self.states_before(data, state):
-            logits = self._logits(states)
-            target = logits[np.arange(len(logits)), data[where]].astype(np.float64)
-            top = logits.max(axis=1, keepdims=True)
-            with np.errstate(over="ignore", invalid="ignore"):
+            with _unchecked():
+                logits = self._logits(states)
+                hit = logits[np.arange(len(logits)), data[where]].astype(np.float64)
+                top = logits.max(axis=1, keepdims=True)
                 np.exp(np.subtract(logits, top, out=logits), out=logits)
-            mass = np.log(logits.sum(axis=1, dtype=np.float64))
-            total += float(np.sum(mass + top[:, 0] - target))
+                mass = np.log(logits.sum(axis=1, dtype=np.float64))
+                total += float(np.sum(mass + top[:, 0] - hit))
         return self._finite(total) / (len(data) * float(np.log(2.0)))
 
     def next_byte(self, context: "ByteArray") -> "npt.NDArray[np.float64]":
@@ -159,7 +158,8 @@ class ElmanModel:
 
     def distribution(self, state: "Floats") -> "npt.NDArray[np.float64]":
         """P(next byte) after ``state``, shape (256,), sums to 1."""
-        chances: npt.NDArray[np.float64] = np.exp(self.log_probabilities(state[None, :])[0])
+        with _unchecked():
+            chances: npt.NDArray[np.float64] = np.exp(self.log_probabilities(state[None, :])[0])
         self._finite(float(chances.sum()))
         return chances
 
@@ -208,6 +208,11 @@ class ElmanModel:
                 "probabilities. Build it again."
             )
         return number
+
+
+def _unchecked() -> "np.errstate":
+    """Finite weights can still overflow; what comes out is checked once, not at every step."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _tensor_specs(config: dict[str, Any]) -> dict[str, TensorSpec]:

@@ -170,10 +170,9 @@ def readout_step_flops(batch: int, units: int) -> int:
     """4 V U b + b (2 U + 5 V + 1) + V (b - 1) + 13 V (U + 1): one step of Adam on b positions.
 
     The products are the scores and the gradient of W_y. For each position 2 U turn bits into
-    signs, one multiplies and one divides nothing but the normaliser; for each output b_y, the
-    softmax's 3 (of which V - 1 are the sum), the normaliser, and once 1 off the true byte; the
-    gradient of b_y is V (b - 1). Source: section 2.3, which has the products and O(V), and no
-    optimizer.
+    signs and 1 finds the factor of the softmax; for each output: b_y, the softmax's 3 (of which
+    the sum is V - 1), that factor; once, 1 off the true byte. The gradient of b_y is V (b - 1).
+    Source: section 2.3, which has the products and O(V), and no optimizer.
     """
     softmax = batch * (2 * units + (2 + SOFTMAX_FLOPS) * V + 1)
     return 4 * V * units * batch + softmax + V * (batch - 1) + ADAM_FLOPS * V * (units + 1)

@@ -1,0 +1,188 @@
+"""``microdollar compare``: learners side by side, on the same bytes."""
+
+import json
+import os
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microdollar.cli.options import BYTES, CORPUS, COUNT, FOLDER, json_option
+from microdollar.cli.progress import Bar
+from microdollar.errors import UnknownNameError, UsageError
+from microdollar.learn.registry import LEARNERS
+
+if TYPE_CHECKING:
+    from microdollar.run.compare import Entry
+
+DEFAULT_LEARNERS = "ngram,satrnn,readout-sgd,rnn-bptt"
+
+
+@click.command(short_help="Predicted and measured cost and held-out quality of several learners.")
+@click.argument("corpus", type=CORPUS)
+@click.option("--train-bytes", type=BYTES, required=True, metavar="N", help="Learn from these.")
+@click.option("--test-bytes", type=BYTES, required=True, metavar="M", help="Score the M after.")
+@click.option(
+    "--learners",
+    default=DEFAULT_LEARNERS,
+    show_default=True,
+    metavar="A,B,...",
+    help="Which, with commas between.",
+)
+@click.option("--epochs", type=COUNT, metavar="E", help="Passes of those that take gradients.")
+@click.option("--order", type=COUNT, metavar="K", help="Longest context of ngram, in bytes.")
+@click.option("--hidden", type=COUNT, metavar="H", help="Hidden units of rnn-bptt.")
+@click.option("--budget", type=float, metavar="SECONDS", help="Longest time of rnn-bptt.")
+@click.option("--peers/--no-peers", default=True, help="Also zlib, bz2, xz and PPMd.")
+@click.option("--out", "folder", type=FOLDER, required=True, metavar="DIR", help="Where to.")
+@click.option("--ledger", "ledger_path", type=FOLDER, metavar="FILE", help="Another ledger.")
+@json_option
+def compare(
+    corpus: str,
+    train_bytes: int,
+    test_bytes: int,
+    learners: str,
+    epochs: int | None,
+    order: int | None,
+    hidden: int | None,
+    budget: float | None,
+    peers: bool,
+    folder: Path,
+    ledger_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Learn from the first N bytes of CORPUS in several ways and score the M bytes after them.
+
+    For each learner: operations, seconds, joules, dollars and memory, predicted and measured,
+    and bits per byte on the training and on the held-out bytes. DIR gets results.json and
+    report.html; each run is a row of the ledger.
+
+    CORPUS is a file, a folder, - (standard input), enwik8 or python-docs.
+    """
+    given = {"ngram": {"order": order}, "rnn-bptt": {"hidden": hidden, "budget_seconds": budget}}
+    entries = parse_learners(learners, epochs=epochs, given=given)
+    results = run_comparison(
+        entries,
+        corpus,
+        train_bytes=train_bytes,
+        test_bytes=test_bytes,
+        folder=folder,
+        ledger_path=ledger_path,
+        peers=peers,
+        quiet=as_json,
+    )
+    show(results, folder, as_json=as_json)
+
+
+def parse_learners(
+    names: str, *, epochs: int | None, given: dict[str, dict[str, Any]]
+) -> "list[Entry]":
+    """The learners of a comma-separated list, with the options that were typed for each.
+
+    Raises:
+        UnknownNameError: if there is no such learner.
+        UsageError: if the list is empty or names one twice.
+    """
+    from microdollar.run.compare import TRAINED, Entry
+
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise UsageError(
+            f"--learners {names!r} must name each learner once. Type: --learners {DEFAULT_LEARNERS}"
+        )
+    for name in wanted:
+        if name not in LEARNERS:
+            raise UnknownNameError("learner", name, LEARNERS)
+    entries = []
+    for name in wanted:
+        options = dict(given.get(name, {}))
+        if name in TRAINED:
+            options["epochs"] = epochs
+        chosen = {key: value for key, value in options.items() if value is not None}
+        entries.append(Entry(learner=name, options=chosen))
+    return entries
+
+
+def run_comparison(
+    entries: "list[Entry]",
+    corpus: str,
+    *,
+    train_bytes: int,
+    test_bytes: int,
+    folder: Path,
+    ledger_path: Path | None,
+    peers: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Read the corpus, run the comparison with a bar, and write both files into ``folder``."""
+    from microdollar.learn.corpus import load_corpus, split
+    from microdollar.ledger import Ledger
+    from microdollar.report import write_report
+    from microdollar.run.compare import compare as run_all
+    from microdollar.run.device import this_device
+
+    check_folder(folder)
+    with Bar(quiet=quiet) as progress:
+        text = load_corpus(corpus, limit=train_bytes + test_bytes, progress=progress)
+        for note in text.notes:
+            progress.note(f"note: {note}")
+        parts = split(text, train_bytes=train_bytes, test_bytes=test_bytes)
+        device = this_device(calibrate_if_missing=True, progress=progress)
+        results = run_all(
+            entries,
+            text,
+            parts,
+            device=device,
+            command=shlex.join(["microdollar", *sys.argv[1:]]),
+            ledger=Ledger(ledger_path),
+            peers=peers,
+            progress=progress,
+        )
+        progress(0, 1, "writing the report")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(results, folder / "results.json")
+        write_report(results, folder / "report.html")
+    return results
+
+
+def show(results: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+    """The results on standard output, as JSON or as a table."""
+    if as_json:
+        click.echo(json.dumps(results, indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from microdollar.report import comparison_table
+
+    Console().print(comparison_table(results))
+    click.echo(f"{folder / 'report.html'}\n{folder / 'results.json'}")
+
+
+def check_folder(folder: Path) -> None:
+    """Find out before minutes of work, not after them, that nothing can be written there.
+
+    Raises:
+        UsageError: naming what is in the way.
+    """
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise UsageError(f"{above} is a file, so no folder can be made there. Name another.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{above} can't be written to. Name a folder that can.")
+
+
+def write_json(data: dict[str, Any], path: Path) -> None:
+    """Write a file whole, or leave what was there."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            json.dump(data, out, indent=2, allow_nan=False)
+            out.write("\n")
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

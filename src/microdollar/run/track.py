@@ -1,0 +1,205 @@
+"""Predict, meter, and append one row to the ledger: the only place where the three meet."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from microdollar.cost import Cost, Quantity
+from microdollar.errors import UsageError
+from microdollar.estimate import Correction, Estimate, PastRun, estimate_work, fit_correction
+from microdollar.learn.base import Learner, Progress, silent
+from microdollar.learn.registry import create
+from microdollar.ledger import Assumption, Ledger, Record
+from microdollar.measure import Meter, Reading
+from microdollar.run.device import THIS, find_device
+from microdollar.run.provenance import commit, versions
+from microdollar.spec import DataSpec, DeviceSpec, Plan
+from microdollar.units import SECONDS_PER_HOUR
+
+if TYPE_CHECKING:
+    from microdollar.learn.arrays import ByteArray
+    from microdollar.learn.base import Model
+
+UNCORRECTED_SECONDS = "uncorrected_seconds"
+UNCORRECTED_MEMORY_BYTES = "uncorrected_memory_bytes"
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One tracked run: what was predicted, and, after it, what was measured."""
+
+    plan: Plan
+    learner: Learner
+    device: DeviceSpec
+    estimate: Estimate
+    scores: dict[str, float | None] = field(default_factory=dict)
+    """Quality by name, set by the caller before the block ends, e.g. ``test_bits_per_byte``."""
+    reading: Reading | None = None
+    """Of ``fit``, or of the whole block where ``fit`` was not called."""
+    measured: Cost | None = None
+    row: int | None = None
+    """Number of the ledger row, once it is appended."""
+
+    @property
+    def predicted(self) -> Cost:
+        """The cost as it was predicted before the run."""
+        return self.estimate.cost
+
+    def fit(self, data: "ByteArray", *, progress: Progress = silent) -> "Model":
+        """Run the plan's learner on ``data`` under the meter; only this is then measured."""
+        # Tracing allocations slows a loop of many small calls; such a learner can rehearse.
+        rehearse = getattr(self.learner, "rehearse", None)
+        with Meter(self.plan.learner, allocated=rehearse is None) as meter:
+            model = self.learner.fit(data, progress=progress)
+        self.reading = meter.reading
+        self.measured = measured_cost(meter.reading, self.device)
+        if rehearse is not None:
+            from microdollar.measure.rehearsal import measure_rehearsal
+
+            flops, memory = measure_rehearsal(
+                lambda steps: rehearse(data, steps), _full_steps(self.learner, model, len(data))
+            )
+            self.measured = replace(self.measured, flops=flops, memory_bytes=memory)
+        return model
+
+
+@contextmanager
+def track(
+    plan: Plan,
+    *,
+    ledger: Ledger | None = None,
+    device: DeviceSpec | None = None,
+    progress: Progress = silent,
+) -> Iterator[Run]:
+    """Predict a plan, meter what runs, append one row to the ledger.
+
+    What is measured is ``run.fit(data)`` or, if that is not called, the whole block. The row is
+    appended when the block ends; if an exception ends it, the row says so and has no measured
+    cost, so that no later prediction learns from half a run.
+
+    Args:
+        plan: what is to be learnt, on ``this`` machine.
+        ledger: where to append; the user's own ledger if None.
+        device: this machine, if it was looked up before; it is calibrated if it never was.
+        progress: told how far a calibration is.
+
+    Raises:
+        UsageError: if the plan is for another device than this one.
+        CannotEstimateError: if the plan can't be predicted.
+        LedgerError: if the row can't be written.
+
+    Example:
+        >>> import microdollar as md
+        >>> plan = md.Plan(learner="ngram", data=md.DataSpec(bytes=1_000_000))
+        >>> with md.track(plan) as run:  # doctest: +SKIP
+        ...     model = run.fit(data)
+        ...     run.scores["test_bits_per_byte"] = model.bits_per_byte(test, context=data)
+    """
+    if plan.device != THIS:
+        raise UsageError(
+            f"a run on this machine can't be tracked as one on {plan.device!r}. "
+            f"Use device={THIS!r}, or estimate_work for another device."
+        )
+    book = ledger if ledger is not None else Ledger()
+    here = device or find_device(THIS, calibrate_if_missing=True, progress=progress)
+    learner = create(plan.learner, **plan.options)
+    estimate = predict(learner, plan.data, here, book)
+    run = Run(plan=plan, learner=learner, device=here, estimate=estimate)
+    note = None
+    meter = Meter(plan.learner)
+    try:
+        with meter:
+            yield run
+    except BaseException as error:
+        note = f"ended by {type(error).__name__} before it was done"
+        run.measured = None
+        raise
+    finally:
+        if run.reading is None:
+            run.reading = meter.reading
+            if note is None:
+                run.measured = measured_cost(meter.reading, here)
+        run.row = book.append(_record(run, note))
+
+
+def predict(learner: Learner, data: DataSpec, device: DeviceSpec, ledger: Ledger) -> Estimate:
+    """What ``learner`` costs on ``device``, corrected by the ledger's past runs of both."""
+    return estimate_work(
+        learner.work(data), device, correction=past_correction(ledger, learner.name, device)
+    )
+
+
+def past_correction(ledger: Ledger, learner: str, device: DeviceSpec) -> Correction | None:
+    """What past runs of a learner on a device teach; None if there are none."""
+    past = []
+    for record in ledger.rows(learner=learner, device=device.name, limit=200):
+        stated = {assumption.key: assumption.value for assumption in record.assumptions}
+        seconds = stated.get(UNCORRECTED_SECONDS)
+        memory = stated.get(UNCORRECTED_MEMORY_BYTES)
+        if record.measured is None or not isinstance(seconds, int | float):
+            continue
+        if (measured := record.measured.seconds.value) is None:
+            continue
+        past.append(
+            PastRun(
+                predicted_seconds=seconds,
+                measured_seconds=measured,
+                predicted_memory_bytes=memory if isinstance(memory, int | float) else None,
+                measured_memory_bytes=record.measured.memory_bytes.value,
+            )
+        )
+    return fit_correction(past)
+
+
+def measured_cost(reading: Reading, device: DeviceSpec) -> Cost:
+    """The six quantities of a window on a device, its price included."""
+    return Cost(
+        flops=reading.flops,
+        int_ops=reading.int_ops,
+        memory_bytes=reading.allocated_bytes,
+        seconds=reading.seconds,
+        joules=reading.joules,
+        dollars=price_of(reading.seconds, device),
+    )
+
+
+def price_of(seconds: Quantity, device: DeviceSpec) -> Quantity:
+    """What a device costs over some seconds; missing where either is."""
+    hour = Quantity(value=1 / SECONDS_PER_HOUR, basis="formula")
+    return device.dollars_per_hour.times(hour).times(seconds)
+
+
+def _full_steps(learner: Any, model: "Model", data_bytes: int) -> float:  # noqa: ANN401
+    """Optimizer steps that were done, in units of a full one; fewer if a budget ended the run."""
+    config = getattr(model, "config", {})
+    done, planned = config.get("steps"), config.get("planned_steps")
+    share = done / planned if done is not None and planned else 1.0
+    return max(float(learner.full_steps(data_bytes)) * share, 1.0)
+
+
+def _record(run: Run, note: str | None) -> Record:
+    before = run.estimate.uncorrected
+    stated = [
+        Assumption(key=entry.key, value=entry.value, source=entry.source or entry.unit)
+        for entry in run.estimate.assumptions
+    ]
+    stated += [
+        Assumption(key=key, value=quantity.value, source="estimate without past runs")
+        for key, quantity in (
+            (UNCORRECTED_SECONDS, before.seconds),
+            (UNCORRECTED_MEMORY_BYTES, before.memory_bytes),
+        )
+    ]
+    return Record(
+        learner=run.plan.learner,
+        plan=run.plan.to_json() | {"options": run.learner.config()},
+        device=run.device.to_json(),
+        predicted=run.predicted,
+        measured=run.measured,
+        scores=dict(run.scores),
+        assumptions=tuple(stated),
+        versions=versions(),
+        git=commit(),
+        note=note,
+    )

@@ -14,8 +14,6 @@ from numba import njit
 
 from microdollar.learn.arrays import ByteArray
 from microdollar.learn.counts.ngram.discounts import (
-    CLASSES,
-    KINDS,
     PRIOR,
     TOTALS,
     Evidence,
@@ -41,42 +39,38 @@ from microdollar.work.formulas.ngram import (
 )
 
 _CHUNK = 1 << 16
-_KINDS, _TOTALS, _CLASSES, _PRIOR = KINDS, TOTALS, CLASSES, PRIOR
+
+
+def _class_tables() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Class of 0 to 256 kinds of byte (1, 2, 3, 4, 5-7, 8-15, more), times the totals' classes;
+    class of totals (1 to 4 each its own, then by powers of two, 512 and more the last)."""
+    kinds = [min(n, 4) if n < 5 else 5 if n < 8 else 6 if n < 16 else 7 for n in range(257)]
+    totals = [n if n < 5 else min(2 + n.bit_length(), 12) for n in range(513)]
+    return np.array(kinds, np.int64) * TOTALS, np.array(totals, np.int64)
+
+
+_KINDS, _TOTALS = _class_tables()
 
 
 @njit(cache=True, nogil=True, inline="always")
 def evidence_class(kinds: int, total: int) -> int:
     """Class of a context that saw ``kinds`` different bytes, ``total`` in all (at least 1)."""
-    first = kinds if kinds < 5 else 5 if kinds < 8 else 6 if kinds < 16 else 7
-    second = total
-    if total > 4:
-        second = 3
-        while total > 1 and second < 12:
-            total >>= 1
-            second += 1
-    return first * _TOTALS + second
+    group: int = _KINDS[kinds] + _TOTALS[min(total, 512)]
+    return group
 
 
 @njit(cache=True, nogil=True, inline="always")
 def backoff(
-    rows: npt.NDArray[np.int64],
-    context: Int,
-    order: int,
-    discounts: Floats,
-    caps: Floats,
-    earned: Floats,
-    given: Floats,
-) -> tuple[float, float, int]:
-    """(mass that plain discounts give to shorter contexts, factor, class) of a context."""
+    rows: npt.NDArray[np.int64], context: Int, order: int, discounts: Floats
+) -> tuple[float, int]:
+    """Mass that plain discounts give to shorter contexts, and the class of a context."""
     packed = rows[context, STATISTICS]
     n1 = packed & 0xFFFF
     n2 = (packed >> 16) & 0xFFFF
     n3 = (packed >> 32) & 0xFFFF
     total = rows[context, TOTAL]
     mass = (discounts[order, 0] * n1 + discounts[order, 1] * n2 + discounts[order, 2] * n3) / total
-    group = evidence_class(n1 + n2 + n3, total)
-    factor = (earned[order, group] + _PRIOR) / (given[order, group] + _PRIOR)
-    return mass, min(factor, caps[order]), group
+    return mass, evidence_class(n1 + n2 + n3, total)
 
 
 @njit(cache=True, nogil=True)
@@ -90,6 +84,7 @@ def _score(
     cursor: Int,
     discounts: Floats,
     caps: Floats,
+    factors: Floats,
     earned: Floats,
     given: Floats,
     weigh: bool,
@@ -128,9 +123,8 @@ def _score(
             taken[k] = 0.0
             if total > 0:
                 links += 1
-                mass[k], factor, group[k] = backoff(
-                    rows, context[k], k, discounts, caps, earned, given
-                )
+                mass[k], group[k] = backoff(rows, context[k], k, discounts)
+                factor = factors[k, group[k]]
                 taken[k] = factor * mass[k]
                 p *= taken[k]
                 if k <= seen:
@@ -142,8 +136,10 @@ def _score(
             for k in range(depth, -1, -1):
                 if taken[k] > 0.0:
                     posterior = taken[k] * shorter[k] / here
-                    earned[k, group[k]] += reach * posterior
-                    given[k, group[k]] += reach * mass[k]
+                    g = group[k]
+                    earned[k, g] += reach * posterior
+                    given[k, g] += reach * mass[k]
+                    factors[k, g] = min((earned[k, g] + PRIOR) / (given[k, g] + PRIOR), caps[k])
                     reach *= posterior
                     here = shorter[k]
                     if reach < 1e-4:
@@ -186,7 +182,7 @@ def score_chain(
         Shape (n,): -log2 p of each byte.
     """
     bits = np.empty(len(data))
-    caps = factor_caps(discounts)
+    caps, factors = factor_caps(discounts), evidence.factors(discounts)
     done = np.zeros(5, np.int64)
     position = 0
     while position < len(data):
@@ -196,7 +192,7 @@ def score_chain(
         before = trie.nodes
         _score(
             chunk, trie.order, trie.rows, trie.suffix, trie.slots, trie.nodes, trie.cursor,
-            discounts, caps, evidence.earned, evidence.given, weigh, learn,
+            discounts, caps, factors, evidence.earned, evidence.given, weigh, learn,
             bits[position : position + len(chunk)], done,
         )  # fmt: skip
         position += int(done[0])

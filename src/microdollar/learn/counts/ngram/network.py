@@ -18,7 +18,7 @@ from numba import njit
 
 from microdollar.learn.arrays import ByteArray
 from microdollar.learn.counts.ngram.chain import backoff
-from microdollar.learn.counts.ngram.discounts import Evidence, Floats, factor_caps
+from microdollar.learn.counts.ngram.discounts import Evidence, Floats
 from microdollar.learn.counts.ngram.kernels import (
     COUNT,
     KEY,
@@ -74,8 +74,8 @@ def write_weights(trie: Trie, discounts: Floats, evidence: Evidence) -> tuple[_S
     nodes = trie.nodes
     weight, log_backoff = np.zeros(nodes, np.float32), np.zeros(nodes, np.float32)
     _write(
-        nodes, trie.rows, trie.suffix, discounts, factor_caps(discounts), evidence.earned,
-        evidence.given, weight, log_backoff, np.empty(nodes), np.empty((nodes, 2)),
+        nodes, trie.rows, trie.suffix, discounts, evidence.factors(discounts),
+        weight, log_backoff, np.empty(nodes), np.empty((nodes, 2)),
     )  # fmt: skip
     tally.add("write weights", flops=FLOPS_PER_WEIGHT * nodes, int_ops=INT_OPS_PER_WEIGHT * nodes)
     return weight, log_backoff
@@ -109,9 +109,7 @@ def _write(
     rows: _Rows,
     suffix: _Ids,
     discounts: Floats,
-    caps: Floats,
-    earned: Floats,
-    given: Floats,
+    factors: Floats,
     weight: _Singles,
     log_backoff: _Singles,
     probability: Floats,
@@ -133,10 +131,10 @@ def _write(
                 probability[node] = own + shared
                 weight[node] = math.log1p(own / shared)
             if rows[node, TOTAL] > 0:
-                mass, factor, _ = backoff(rows, node, depth, discounts, caps, earned, given)
-                unit[node, 0] = factor * mass
-                unit[node, 1] = factor
-                log_backoff[node] = math.log(factor * mass)
+                mass, group = backoff(rows, node, depth, discounts)
+                unit[node, 0] = factors[depth, group] * mass
+                unit[node, 1] = factors[depth, group]
+                log_backoff[node] = math.log(unit[node, 0])
         start = end + 1
 
 

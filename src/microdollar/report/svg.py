@@ -1,0 +1,79 @@
+"""A matplotlib figure as an SVG element that can stand in an HTML page.
+
+Text stays text in the page's fonts, colours become CSS variables, ids are unique to the
+figure, and the same figure gives the same bytes.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING
+
+from microdollar.report.theme import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_FONT = re.compile(r"font: (?:(\w+) )?([\d.]+)px [^;\"]+")
+_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_OPENING = re.compile(r"<svg [^>]*>")
+_VIEW_BOX = re.compile(r'viewBox="([^"]*)"')
+
+
+def inline_svg(
+    figure: "Figure",
+    *,
+    name: str,
+    title: str,
+    description: str,
+    tooltips: Mapping[str, str] | None = None,
+) -> str:
+    """The figure as one ``<svg>`` element.
+
+    Args:
+        figure: what to draw.
+        name: prefix of every id in it, letters and dashes.
+        title: what it is, for those who can't see it.
+        description: what it shows, for those who can't see it.
+        tooltips: text for the groups of these ids (matplotlib's ``gid``).
+    """
+    import matplotlib
+
+    buffer = io.StringIO()
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}),
+        warnings.catch_warnings(),
+    ):
+        # A glyph that matplotlib's font lacks is found by the browser.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor="none")
+    text = buffer.getvalue()
+    view_box = _VIEW_BOX.search(text)
+    assert view_box is not None
+    body = text[text.index("<svg") :]
+    body = _METADATA.sub("", _COMMENT.sub("", body))
+    # Ids before anything of ours is put in; user text is escaped, so it holds no quotes
+    # that could look like an attribute.
+    body = re.sub(r'\bid="', f'id="{name}-', body)
+    body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
+    body = body.replace("url(#", f"url(#{name}-")
+    body = _FONT.sub(_font, body)
+    for colour in COLOURS:
+        body = body.replace(colour.light, f"var(--{colour.name})")
+    for gid, tooltip in (tooltips or {}).items():
+        group = f'<g id="{name}-{gid}">'
+        body = body.replace(group, f"{group}<title>{escape(tooltip)}</title>", 1)
+    opening = (
+        f'<svg viewBox="{view_box[1]}" role="img" aria-labelledby="{name}-title {name}-desc">'
+        f'<title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-desc">{escape(description)}</desc>'
+    )
+    return _OPENING.sub(lambda _: opening, body, count=1).strip()
+
+
+def _font(found: re.Match[str]) -> str:
+    weight = {"bold": "600", "700": "600"}.get(found[1] or "", "")
+    return f"font-size: {found[2]}px" + (f"; font-weight: {weight}" if weight else "")

@@ -1,6 +1,5 @@
 """``microdollar build``: a model whose weights are written down from counts."""
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from microdollar.cli.options import (
 )
 from microdollar.cli.progress import Bar
 from microdollar.errors import CorpusError, UsageError
+from microdollar.files import require_writable
 from microdollar.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -113,13 +113,9 @@ def _given(network: str, options: dict[str, int | None]) -> dict[str, Any]:
 
 def _check_target(folder: Path) -> None:
     """Find out before the work, not after it, that the model can't be written there."""
-    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not above.is_dir():
-        raise UsageError(f"{above} is a file, so no folder can be made there. Name another.")
+    require_writable(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").exists():
         raise UsageError(f"{folder} holds other files than a model's. Name a new folder.")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"{above} can't be written to. Name a folder that can.")
 
 
 def _check_length(learner: "Learner", corpus: str, train_bytes: int) -> None:

@@ -1,10 +1,8 @@
 """``microdollar compare``: learners side by side, on the same bytes."""
 
 import json
-import os
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import click
 from microdollar.cli.options import BYTES, CORPUS, COUNT, FOLDER, json_option
 from microdollar.cli.progress import Bar
 from microdollar.errors import UnknownNameError, UsageError
+from microdollar.files import require_writable, whole_file
 from microdollar.learn.registry import LEARNERS
 
 if TYPE_CHECKING:
@@ -62,7 +61,10 @@ def compare(
 
     CORPUS is a file, a folder, - (standard input), enwik8 or python-docs.
     """
-    given = {"ngram": {"order": order}, "rnn-bptt": {"hidden": hidden, "budget_seconds": budget}}
+    given: dict[str, dict[str, Any]] = {
+        "ngram": {"order": order},
+        "rnn-bptt": {"hidden": hidden, "budget_seconds": budget},
+    }
     entries = parse_learners(learners, epochs=epochs, given=given)
     results = run_comparison(
         entries,
@@ -124,7 +126,7 @@ def run_comparison(
     from microdollar.run.compare import compare as run_all
     from microdollar.run.device import this_device
 
-    check_folder(folder)
+    require_writable(folder)
     with Bar(quiet=quiet) as progress:
         text = load_corpus(corpus, limit=train_bytes + test_bytes, progress=progress)
         for note in text.notes:
@@ -143,7 +145,9 @@ def run_comparison(
         )
         progress(0, 1, "writing the report")
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(results, folder / "results.json")
+        with whole_file(folder / "results.json") as out:
+            json.dump(results, out, indent=2, allow_nan=False)
+            out.write("\n")
         write_report(results, folder / "report.html")
     return results
 
@@ -159,30 +163,3 @@ def show(results: dict[str, Any], folder: Path, *, as_json: bool) -> None:
 
     Console().print(comparison_table(results))
     click.echo(f"{folder / 'report.html'}\n{folder / 'results.json'}")
-
-
-def check_folder(folder: Path) -> None:
-    """Find out before minutes of work, not after them, that nothing can be written there.
-
-    Raises:
-        UsageError: naming what is in the way.
-    """
-    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not above.is_dir():
-        raise UsageError(f"{above} is a file, so no folder can be made there. Name another.")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"{above} can't be written to. Name a folder that can.")
-
-
-def write_json(data: dict[str, Any], path: Path) -> None:
-    """Write a file whole, or leave what was there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(data, out, indent=2, allow_nan=False)
-            out.write("\n")
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

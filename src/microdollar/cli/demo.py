@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from microdollar.cli.compare import check_folder, parse_learners, run_comparison, show
+from microdollar.cli.compare import parse_learners, run_comparison, show
 from microdollar.cli.options import FOLDER, json_option
 from microdollar.cli.progress import Bar
+from microdollar.files import require_writable
 
 CORPUS_NAME = "python-docs"
 TRAIN_SHARE = 0.8
@@ -30,7 +31,7 @@ def demo(folder: Path, ledger_path: Path | None, as_json: bool) -> None:
     rest: two that write every weight down from counts, and two that take gradients. DIR gets
     report.html, the page to look at, and results.json.
     """
-    check_folder(folder)
+    require_writable(folder)
     train_bytes, test_bytes, epochs = _sizes(quiet=as_json)
     given: dict[str, dict[str, Any]] = {"rnn-bptt": {"epochs": epochs}}
     entries = parse_learners(LEARNERS, epochs=None, given=given)

@@ -1,10 +1,8 @@
 """``microdollar ledger``: list, show, compare, export and import past runs."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -14,6 +12,7 @@ import click
 from microdollar.cli.estimate import FORMATS
 from microdollar.cli.options import COUNT, json_option, print_json
 from microdollar.errors import LedgerError
+from microdollar.files import whole_file
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -220,24 +219,14 @@ def import_rows(file: TextIO, path: Path | None, as_json: bool) -> None:
 
 
 def _write(output: Path, lines: Iterable[str]) -> None:
-    """Write a file whole or not at all; what is no regular file (a pipe) is written into."""
-    if output.exists() and not output.is_file():
-        with output.open("w", encoding="utf-8", newline="") as stream:
-            stream.writelines(lines)
-        return
-    fresh = output.with_name(f".{output.name[:64]}.{os.urandom(6).hex()}.tmp")
+    """Write a file whole or not at all."""
     try:
-        with fresh.open("w", encoding="utf-8", newline="") as stream:
-            stream.writelines(lines)
-        fresh.replace(output)
-    except BaseException as error:
-        with suppress(OSError):
-            fresh.unlink()
-        if isinstance(error, OSError):
-            raise LedgerError(
-                f"can't write {output} ({error.strerror}). Name another file after -o."
-            ) from error
-        raise
+        with whole_file(output) as out:
+            out.writelines(lines)
+    except OSError as error:
+        raise LedgerError(
+            f"can't write {output} ({error.strerror}). Name another file after -o."
+        ) from error
 
 
 def _row_json(row: "Record") -> dict[str, Any]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from microdollar.errors import CorpusError, MissingExtraError
+from microdollar.files import whole_file
 from microdollar.learn.base import Progress, silent
+from microdollar.spec.home import home_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +46,8 @@ _BLOCK = 1 << 20
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``corpora`` in ``MICRODOLLAR_HOME``, or in the user's folder."""
-    home = os.environ.get("MICRODOLLAR_HOME")
-    if home:
-        return Path(home) / "corpora"
-    import click
-
-    return Path(click.get_app_dir("microdollar")) / "corpora"
+    """Where downloads are kept: ``corpora`` in the user's folder."""
+    return home_folder() / "corpora"
 
 
 def fetch_enwik8(
@@ -115,31 +112,25 @@ def _reason(error: Exception) -> str:
 
 
 def _unpack(source: ZippedText, archive: Path, path: Path) -> None:
-    """Unpack to a temporary name, check, rename."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Unpack and check; the text gets its name only if it is what it must be."""
     digest = hashlib.sha256()
     count = 0
     try:
         with (
             zipfile.ZipFile(archive) as zipped,
             zipped.open(source.member) as text,
-            fresh.open("wb") as out,
+            whole_file(path, "wb") as out,
         ):
             while count <= source.bytes and (block := text.read(_BLOCK)):
                 digest.update(block)
                 count += out.write(block)
-            out.flush()
-            os.fsync(out.fileno())
-        if count != source.bytes or digest.hexdigest() != source.sha256:
-            raise CorpusError(
-                f"{source.url} holds another text than {source.name}: {count} bytes, SHA-256 "
-                f"{digest.hexdigest()[:12]}... Name a file instead."
-            )
-        fresh.replace(path)
+            if count != source.bytes or digest.hexdigest() != source.sha256:
+                raise CorpusError(
+                    f"{source.url} holds another text than {source.name}: {count} bytes, SHA-256 "
+                    f"{digest.hexdigest()[:12]}... Name a file instead."
+                )
     except (OSError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
         raise CorpusError(f"{source.name} can't be unpacked to {path}: {error}.") from error
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 class _Meter:

@@ -23,6 +23,7 @@ from microdollar.cost import Cost
 from microdollar.errors import LedgerError
 from microdollar.ledger import schema
 from microdollar.ledger.record import Assumption, Record, canonical, cost_from_json, utc
+from microdollar.spec.home import home_folder
 
 T = TypeVar("T")
 
@@ -32,12 +33,8 @@ ATTEMPTS = 3
 
 
 def default_path() -> Path:
-    """``MICRODOLLAR_HOME/ledger.db`` where that is set, else in the user's application folder."""
-    if home := os.environ.get("MICRODOLLAR_HOME"):
-        return Path(home) / "ledger.db"
-    from click import get_app_dir
-
-    return Path(get_app_dir("microdollar")) / "ledger.db"
+    """``ledger.db`` in the user's folder."""
+    return home_folder() / "ledger.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from microdollar.learn.base import AdaptiveModel, Progress, silent
 from microdollar.learn.registry import create
 from microdollar.ledger import Ledger
 from microdollar.run.provenance import commit
-from microdollar.run.track import price_of, track
+from microdollar.run.track import track
 from microdollar.spec import DataSpec, DeviceSpec, Plan
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def compare(
         CannotEstimateError: if a learner can't be predicted on this device.
     """
     book = ledger if ledger is not None else Ledger()
-    rows, assumptions = [], {}
+    rows: list[dict[str, Any]] = []
+    assumptions: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in entries:
         row, stated = _row(entry, corpus.name, split, device, book, progress)
         rows.append(row)
@@ -188,7 +189,7 @@ def _peer_row(result: "PeerResult", device: DeviceSpec) -> dict[str, Any]:
         memory_bytes=Quantity.missing("allocated outside Python, where it is not seen"),
         seconds=seconds,
         joules=Quantity.missing("not metered: no energy sensor is read for compressors"),
-        dollars=price_of(seconds, device),
+        dollars=device.dollars_over(seconds),
     )
     return {
         "learner": result.name,

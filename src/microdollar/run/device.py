@@ -6,9 +6,7 @@ cores or version of an array library is another machine.
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,13 +14,11 @@ from typing import Any
 
 from microdollar.cost import Quantity
 from microdollar.errors import CannotEstimateError, MicrodollarError
+from microdollar.files import whole_file
 from microdollar.measure.machine import Machine, calibrate, describe
 from microdollar.spec.device import DeviceSpec, Rates
-from microdollar.spec.device_catalog import (
-    cpu_price,
-    list_devices,
-    load_device,
-)
+from microdollar.spec.device_catalog import cpu_price, list_devices, load_device
+from microdollar.spec.home import home_folder
 
 THIS = "this"
 """Name of the machine that runs."""
@@ -119,7 +115,7 @@ def calibration_path(machine: Machine) -> Path:
     """Where the calibration of ``machine`` is kept."""
     text = json.dumps(_identity(machine), sort_keys=True)
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return _home() / "calibrations" / f"{name}.json"
+    return home_folder() / "calibrations" / f"{name}.json"
 
 
 def save_rates(machine: Machine, rates: Rates) -> Path:
@@ -138,14 +134,8 @@ def save_rates(machine: Machine, rates: Rates) -> Path:
         "machine": _identity(machine),
         "rates": rates.to_json(),
     }
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            json.dump(content, out, indent=1, allow_nan=False)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as out:
+        json.dump(content, out, indent=1, allow_nan=False)
     return path
 
 
@@ -200,14 +190,6 @@ def _version(library: str) -> str | None:
         return version(library)
     except PackageNotFoundError:
         return None
-
-
-def _home() -> Path:
-    if home := os.environ.get("MICRODOLLAR_HOME"):
-        return Path(home).expanduser()
-    import click
-
-    return Path(click.get_app_dir("microdollar"))
 
 
 def _watts(machine: Machine) -> tuple[Quantity, Quantity]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from microdollar.cost import Cost, Quantity
+from microdollar.cost import Cost
 from microdollar.errors import UsageError
 from microdollar.estimate import Correction, Estimate, PastRun, estimate_work, fit_correction
 from microdollar.learn.base import Learner, Progress, silent
@@ -15,7 +15,6 @@ from microdollar.measure import Meter, Reading
 from microdollar.run.device import THIS, find_device
 from microdollar.run.provenance import commit, versions
 from microdollar.spec import DataSpec, DeviceSpec, Plan
-from microdollar.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from microdollar.learn.arrays import ByteArray
@@ -160,14 +159,8 @@ def measured_cost(reading: Reading, device: DeviceSpec) -> Cost:
         memory_bytes=reading.allocated_bytes,
         seconds=reading.seconds,
         joules=reading.joules,
-        dollars=price_of(reading.seconds, device),
+        dollars=device.dollars_over(reading.seconds),
     )
-
-
-def price_of(seconds: Quantity, device: DeviceSpec) -> Quantity:
-    """What a device costs over some seconds; missing where either is."""
-    hour = Quantity(value=1 / SECONDS_PER_HOUR, basis="formula")
-    return device.dollars_per_hour.times(hour).times(seconds)
 
 
 def _full_steps(learner: Any, model: "Model", data_bytes: int) -> float:  # noqa: ANN401

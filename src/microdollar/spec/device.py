@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, Self
 
 from microdollar.cost import Quantity
+from microdollar.units import SECONDS_PER_HOUR
 
 Curve = tuple[tuple[float, float], ...]
 """Points (size, rate), ascending in size; read by :func:`read_curve`."""
@@ -174,6 +175,11 @@ class DeviceSpec:
     rates: Rates | None = None
     """Measured on the device itself; None for a row that was only looked up."""
     notes: str = ""
+
+    def dollars_over(self, seconds: Quantity) -> Quantity:
+        """Price of some seconds of the device; missing where price or time is."""
+        hours = Quantity(value=1 / SECONDS_PER_HOUR, basis="formula")
+        return self.dollars_per_hour.times(hours).times(seconds)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary, for the ledger."""

@@ -115,8 +115,8 @@ def cost_table(results: Results) -> dict[str, Any]:
 
 
 _BITS = {
-    "test_bits_per_byte": "Held-out, frozen",
-    "test_bits_per_byte_adaptive": "Held-out, adaptive",
+    "test_bits_per_byte": "Held\u2011out, frozen",
+    "test_bits_per_byte_adaptive": "Held\u2011out, adaptive",
     "train_bits_per_byte": "Training",
 }
 _HEADS = {m.name: m.title for m in MEASURES} | {
@@ -321,8 +321,8 @@ def history_lines(history: Sequence[Record]) -> dict[str, Any] | None:
             [
                 _HEADS[entry.name],
                 f"{entry.compared:,}",
-                "–" if ratio is None else f"{ratio:.3g}×",
-                "–" if error is None else f"{error:.3g} %",
+                "–" if ratio is None else f"{ratio:.3f}×",
+                "–" if error is None else "< 0.01 %" if 0 < error < 0.01 else f"{error:.3g} %",
                 "–" if share is None else f"{100 * share:.0f} %",
             ]
         )

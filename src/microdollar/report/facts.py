@@ -43,6 +43,9 @@ MEASURES = (
     Measure(name="int_ops", title="Integer operations", format=_int_op),
     Measure(name="memory_bytes", title="Allocated memory", format=format_bytes),
 )
+ROUNDING = 1e-3
+"""A measurement this close to the ends of an interval counts as inside: a formula that leaves
+out a few operations in a million is not wrong."""
 DOLLARS, SECONDS = MEASURES[0], MEASURES[1]
 
 
@@ -181,8 +184,7 @@ def ratios(results: Results) -> tuple[list[Ratio], list[Gap]]:
 def _ratio(index: int, measure: Measure, predicted: Quantity, measured: Quantity) -> Ratio:
     assert predicted.value and predicted.low is not None and predicted.high is not None
     assert measured.value is not None
-    # A counter and a formula may differ by rounding alone.
-    inside = predicted.low * (1 - 1e-9) <= measured.value <= predicted.high * (1 + 1e-9)
+    inside = predicted.low * (1 - ROUNDING) <= measured.value <= predicted.high * (1 + ROUNDING)
     partial = measured.coverage is not None and measured.coverage < 1
     verdict: Verdict = "at least" if partial else "inside" if inside else "outside"
     return Ratio(
@@ -248,15 +250,18 @@ def _versus(counted: Row, trained: Row) -> str:
 
 
 def _cost_ratio(counted: Row, trained: Row) -> str:
-    for name, dear, cheap in (("dollars", "cost", "cost"), ("seconds", "time", "time")):
+    for name, noun in (("dollars", "cost"), ("seconds", "time")):
         ours = getattr(counted.measured, name).value
         theirs = getattr(trained.measured, name).value
         if ours and theirs:
-            if theirs / ours >= 1.15:
-                return f", at 1/{times_text(theirs / ours)} of the {cheap}"
-            if ours / theirs >= 1.15:
-                return f", at {times_text(ours / theirs)} times the {dear}"
-            return f", at about the same {cheap}"
+            ratio = ours / theirs
+            if ratio <= 0.1:
+                return f", at 1/{times_text(1 / ratio)} of the {noun}"
+            if ratio >= 1.15:
+                return f", at {times_text(ratio)} times the {noun}"
+            if ratio > 0.87:
+                return f", at about the same {noun}"
+            return f", at {100 * ratio:.0f} % of the {noun}"
     return ""
 
 

@@ -106,7 +106,7 @@ def _cost_ticks(axes: "Axes", axis: Measure, wide: bool) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     low, high = axes.get_xlim()
-    close = high / low < 50
+    close = high / low < (400 if wide else 60)
     axes.xaxis.set_major_locator(
         LogLocator(subs=(1, 2, 5) if close else (1,), numticks=9 if wide else 5)
     )
@@ -234,7 +234,7 @@ def _label_points(
         sizes.append((size[0] * 1.02, size[1]))
     frame = axes.get_window_extent()
     marks = [Box(x - 7, y - 7, x + 7, y + 7) for x, y in anchors]
-    room = Box(frame.x0 - 20, frame.y0 + 3, frame.x1 + 12, frame.y1 + 14)
+    room = Box(frame.x0 + 2, frame.y0 + 3, frame.x1 + 12, frame.y1 + 14)
     boxes = place(anchors, sizes, bounds=room, marks=marks, lines=lines)  # type: ignore[arg-type]
     for point, (x, y), (name, bits), box in zip(drawn, anchors, names, boxes, strict=True):
         if box is None:

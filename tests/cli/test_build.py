@@ -150,7 +150,7 @@ def empty_file(tmp_path: Path) -> list[str]:
         (
             lambda _: ["text", "--network", "satrnn", "--hidden", "9"],
             2,
-            "16 offsets of 8 hash bits need 128 hidden units, got 9.",
+            "need 128 hidden units, got 9. Type --hidden 128 or --offsets 1.",
         ),
         (other_files, 2, "out holds other files than a model's. Name a new folder."),
         (file_in_the_way, 2, "out is a file, so no folder can be made there."),

@@ -75,16 +75,29 @@ class Learner(Protocol):
     """Short name, as typed on the command line."""
 
     def work(self, data: DataSpec) -> Work:
-        """Operations and memory of ``fit`` on such data. Cheap; runs nothing."""
+        """Operations and memory of ``fit`` on such data. Cheap; runs nothing.
+
+        Raises:
+            CorpusError: where ``fit`` would raise it for so few bytes.
+        """
 
     def warm_up(self) -> None:
         """Compile or load whatever is paid once for each process; not part of the cost."""
 
     def fit(self, data: "ByteArray", *, progress: Progress = silent) -> Model:
-        """Learn from bytes, shape (n,) uint8.
+        """Learn from bytes, shape (n,) uint8; they stay as they are.
+
+        No bytes teach nothing: then the model is uniform, 1/256 for each byte. Only a learner
+        that must see a byte follow another refuses a text too short for that, and refuses it
+        in ``work`` as well.
+
+        Args:
+            data: training bytes; every value may occur, and n may be 0.
+            progress: told how far it is; its last call has ``done == total``.
 
         Raises:
-            CorpusError: if there are too few bytes to learn from.
+            CorpusError: if such a learner gets fewer than two bytes, or if there are more than
+                its tables can number.
         """
 
     def config(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microdollar.errors import CheckFailedError, CorpusError, UsageError
+from microdollar.errors import CheckFailedError, UsageError
 from microdollar.learn.base import Learner, Model
 from microdollar.learn.counts.encoding import check_encoding
 from microdollar.learn.counts.hashing import byte_signs
@@ -96,8 +96,9 @@ def test_a_broken_shift_register_is_noticed():
 
 
 def test_empty_one_byte_and_all_values():
-    with pytest.raises(CorpusError):
-        SatRNN().fit(np.empty(0, dtype=np.uint8))
+    none = SatRNN().fit(np.empty(0, dtype=np.uint8))
+    assert not none.W_y.any()
+    np.testing.assert_allclose(none.b_y, -np.log(256), rtol=1e-6)
     one = SatRNN().fit(np.array([200], dtype=np.uint8))
     assert not one.W_y.any()
     assert one.next_byte(np.empty(0, dtype=np.uint8)).argmax() == 200

@@ -7,7 +7,7 @@ the bytes that it scored; here they are chosen on the end of the training bytes,
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from microdollar.errors import CorpusError, UsageError
+from microdollar.errors import UsageError
 from microdollar.learn.base import Progress, silent
 from microdollar.learn.counts.hashing import HASHES, MAX_BITS
 from microdollar.spec.data import DataSpec
@@ -110,16 +110,13 @@ class SatRNN:
     def fit(self, data: "ByteArray", *, progress: Progress = silent) -> "ElmanModel":
         """Count, choose the pseudo-count and the scale if asked to, and write the weights.
 
-        Raises:
-            CorpusError: if there are no bytes.
+        No bytes at all give the uniform model.
         """
         from microdollar.learn.counts import satrnn_weights as parts
         from microdollar.learn.counts.hashing import byte_signs
         from microdollar.learn.counts.skipgrams import byte_counts, count_skipgrams
         from microdollar.work import tally
 
-        if len(data) == 0:
-            raise CorpusError("there are no bytes to learn from. Give at least one.")
         signs = byte_signs(self.hash, self.hash_bits)
         model = parts.shift_register(
             self.name,
@@ -169,7 +166,8 @@ def check_carrier(*, hidden: int, offsets: int, hash_bits: int, hash_name: str) 
             f"got {offsets} and {hash_bits}."
         )
     if hidden < offsets * hash_bits:
+        fewer = f" or --offsets {hidden // hash_bits}" if hidden >= hash_bits else ""
         raise UsageError(
             f"{offsets} offsets of {hash_bits} hash bits need {offsets * hash_bits} hidden units, "
-            f"got {hidden}. Type: hidden {offsets * hash_bits}, or offsets {hidden // hash_bits}."
+            f"got {hidden}. Type --hidden {offsets * hash_bits}{fewer}."
         )

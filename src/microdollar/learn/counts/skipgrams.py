@@ -103,10 +103,11 @@ def byte_counts(data: "ByteArray", tables: "Tables") -> "npt.NDArray[np.int64]":
     Every byte but the first is the later one of a pair at offset 0.
 
     Args:
-        data: bytes, shape (n,), n >= 1.
+        data: bytes, shape (n,).
         tables: what :func:`count_skipgrams` gave for them.
     """
     counts: npt.NDArray[np.int64] = tables[0].sum(axis=0)
-    counts[data[0]] += 1
+    if len(data):
+        counts[data[0]] += 1
     tally.add("count bytes", flops=0, int_ops=counting.marginal_int_ops())
     return counts

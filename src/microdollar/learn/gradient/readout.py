@@ -7,7 +7,7 @@ and W_h are constructed, only W_y and b_y are optimised. The loss is convex in t
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from microdollar.errors import CorpusError, UsageError
+from microdollar.errors import UsageError
 from microdollar.learn.base import Progress, silent
 from microdollar.learn.counts.satrnn import check_carrier
 from microdollar.spec.data import DataSpec
@@ -97,16 +97,11 @@ class ReadoutSGD:
         """Generate the states once, then fit the readout.
 
         With no more bytes than offsets there is no position whose units are all set: then the
-        model is its marginal.
-
-        Raises:
-            CorpusError: if there are no bytes.
+        model is its marginal, and with no bytes at all it is uniform.
         """
         from microdollar.learn.counts import satrnn_weights
         from microdollar.learn.gradient import readout_numpy
 
-        if len(data) == 0:
-            raise CorpusError("there are no bytes to learn from. Give at least one.")
         model = satrnn_weights.shift_register(
             self.name,
             hidden=self.hidden,

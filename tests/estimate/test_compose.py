@@ -18,6 +18,7 @@ RATES = Rates(
     stream_thread_gain=2.0,
     elementwise_flops_per_second={"compiled/float32": 1e9},
     transcendental_flops_per_second={},
+    first_touch_bytes_per_second=4e9,
     int_ops_per_second=1e9,
     increments_per_second=((1.0, 1e8),),
     probes_per_second=((1.0, 1e7),),

@@ -22,7 +22,10 @@ RATES = Rates(
     stream_bytes_per_second=((1e5, 4e10), (1e8, 1e10)),
     stream_thread_gain=1.5,
     elementwise_flops_per_second={"compiled/float32": 1e9, "torch/float32": 4e9},
-    transcendental_flops_per_second={"compiled/float32": 1e8},
+    transcendental_flops_per_second={
+        f"compiled/float32/{name}": 1e8 for name in ("exp", "log", "tanh")
+    },
+    first_touch_bytes_per_second=4e9,
     int_ops_per_second=2e9,
     increments_per_second=((1e4, 1e9), (1e8, 1e8)),
     probes_per_second=((1e4, 5e7), (1e8, 1e7)),

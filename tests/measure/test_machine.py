@@ -36,6 +36,7 @@ def test_rates_lie_where_any_computer_lies(rates: Rates):
     assert all(1e5 < rate < 1e11 for _, rate in rates.probes_per_second)
     assert all(1e-9 < seconds < 1e-2 for seconds in rates.call_seconds.values())
     assert 1e7 < rates.int_ops_per_second < 1e13
+    assert 1e7 < rates.first_touch_bytes_per_second < 1e13
     for table in (rates.elementwise_flops_per_second, rates.transcendental_flops_per_second):
         assert all(1e6 < rate < 1e13 for rate in table.values())
     for curve in rates.matmul_flops_per_second.values():
@@ -55,7 +56,14 @@ def test_every_runtime_that_is_installed_is_measured(rates: Rates):
 
 def test_calibrating_reports_progress_to_the_end(monkeypatch: pytest.MonkeyPatch):
     seen: list[tuple[float, float, str]] = []
-    for name in ("_compiled_arithmetic", "_streaming", "_increments", "_probes", "_numpy"):
+    for name in (
+        "_compiled_arithmetic",
+        "_streaming",
+        "_first_touch",
+        "_increments",
+        "_probes",
+        "_numpy",
+    ):
         monkeypatch.setattr(calibration, name, lambda bench: bench.log_ratios.append(0.0))
     monkeypatch.setattr(calibration, "_torch", lambda bench: None)
     monkeypatch.setattr(calibration._Bench, "rates", lambda bench: bench)

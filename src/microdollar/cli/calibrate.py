@@ -59,8 +59,9 @@ def _print_table(device: "DeviceSpec", rates: "Rates") -> None:
     for key, rate in rates.elementwise_flops_per_second.items():
         table.add_row(f"add and multiply, {key}", format_si(rate, "FLOP/s"), "")
     for key, rate in rates.transcendental_flops_per_second.items():
-        table.add_row(f"exp, log, tanh, {key}", format_si(rate, "FLOP/s"), "")
+        table.add_row(f"function, {key}", format_si(rate, "FLOP/s"), "")
     table.add_row("integers, compiled", format_si(rates.int_ops_per_second, "op/s"), "")
+    table.add_row("first touch of memory", format_si(rates.first_touch_bytes_per_second, "B/s"), "")
     table.add_row("streaming", *_curve(rates.stream_bytes_per_second, "B/s", format_bytes))
     table.add_row("random increments", *_curve(rates.increments_per_second, "/s", format_bytes))
     table.add_row("hash-table probes", *_curve(rates.probes_per_second, "/s", format_bytes))

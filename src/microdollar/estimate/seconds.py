@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from microdollar.cost import Quantity
 from microdollar.errors import CannotEstimateError
-from microdollar.spec.device import DeviceSpec, Rates, read_curve
+from microdollar.spec.device import FUNCTIONS, DeviceSpec, Rates, read_curve
 from microdollar.work.ops import Op
 
 MODEL_FACTOR = 1.25
@@ -92,7 +92,8 @@ def measured_seconds(op: Op, rates: Rates, cores: int) -> float:
         curve = rates.increments_per_second if op.kind == "increment" else rates.probes_per_second
         rate = read_curve(curve, op.table_bytes)
         limits.append(op.accesses / (rate * _gain(rates.random_thread_gain, threads, cores)))
-    return op.repeats * (max(limits) + _call_seconds(op, rates))
+    fresh = op.fresh_bytes / rates.first_touch_bytes_per_second
+    return op.repeats * (max(limits) + fresh + _call_seconds(op, rates))
 
 
 def _threads(op: Op, cores: int) -> int:
@@ -120,11 +121,20 @@ def _flops_per_second(op: Op, rates: Rates, threads: int, cores: int) -> float:
         return rate  # numpy's products were measured with the threads that they use
     if op.dtype.startswith(("int", "uint")):
         key = f"{op.runtime}/float64"  # arithmetic on counts: Python's and numpy's float
-    slow = op.kind == "transcendental"
-    table = rates.transcendental_flops_per_second if slow else rates.elementwise_flops_per_second
-    if key not in table:
+    if op.kind == "transcendental":
+        return _transcendental(op, key, rates) * threads
+    if key not in rates.elementwise_flops_per_second:
         raise _not_measured(op, f"arithmetic of {key}")
-    return table[key] * threads
+    return rates.elementwise_flops_per_second[key] * threads
+
+
+def _transcendental(op: Op, key: str, rates: Rates) -> float:
+    """Rate of the op's function, or of all three called equally often if it names none."""
+    functions = (op.function,) if op.function else FUNCTIONS
+    table = rates.transcendental_flops_per_second
+    if missing := [name for name in functions if f"{key}/{name}" not in table]:
+        raise _not_measured(op, f"{missing[0]} of {key}")
+    return len(functions) / sum(1 / table[f"{key}/{name}"] for name in functions)
 
 
 def _call_seconds(op: Op, rates: Rates) -> float:

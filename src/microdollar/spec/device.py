@@ -8,6 +8,9 @@ from typing import Any, Self
 from microdollar.cost import Quantity
 from microdollar.units import SECONDS_PER_HOUR
 
+FUNCTIONS = ("exp", "log", "tanh")
+"""Transcendental functions whose rates are measured."""
+
 Curve = tuple[tuple[float, float], ...]
 """Points (size, rate), ascending in size; read by :func:`read_curve`."""
 
@@ -51,7 +54,9 @@ class Rates:
     elementwise_flops_per_second: dict[str, float]
     """Additions and multiplications over arrays in cache, by ``runtime/dtype``."""
     transcendental_flops_per_second: dict[str, float]
-    """Mean of exp, log and tanh over arrays in cache, by ``runtime/dtype``."""
+    """Over arrays in cache, by ``runtime/dtype/function``: exp, log and tanh."""
+    first_touch_bytes_per_second: float
+    """Of newly allocated memory, until every page of it was written once."""
     int_ops_per_second: float
     """Integer arithmetic of compiled loops."""
     increments_per_second: Curve
@@ -100,6 +105,9 @@ class Rates:
             stream_thread_gain=_positive(data["stream_thread_gain"], "stream_thread_gain"),
             elementwise_flops_per_second=_numbers(data, "elementwise_flops_per_second"),
             transcendental_flops_per_second=_numbers(data, "transcendental_flops_per_second"),
+            first_touch_bytes_per_second=_positive(
+                data["first_touch_bytes_per_second"], "first_touch_bytes_per_second"
+            ),
             int_ops_per_second=_positive(data["int_ops_per_second"], "int_ops_per_second"),
             increments_per_second=_curve(data["increments_per_second"], "increments_per_second"),
             probes_per_second=_curve(data["probes_per_second"], "probes_per_second"),

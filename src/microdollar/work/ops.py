@@ -35,10 +35,15 @@ class Op:
     """Integer operations: index arithmetic, comparisons, increments."""
     bytes_moved: int = 0
     """Bytes read plus bytes written in order, if no cache helped."""
+    fresh_bytes: int = 0
+    """Newly allocated memory that the step is the first to touch: the system must find and
+    clear its pages, whatever the step then does with them."""
     accesses: int = 0
     """Random accesses to a table (``increment`` and ``probe``)."""
     table_bytes: int = 0
     """Size of that table."""
+    function: str = ""
+    """``exp``, ``log`` or ``tanh`` where one of them is all that a transcendental step does."""
     shape: tuple[int, ...] = ()
     """(m, n, k) of a matrix product; the array's shape otherwise."""
     dtype: str = "float32"

@@ -173,15 +173,17 @@ def _loss_by_scale(
     m, units = len(states), len(ratios)
     products = states[:, :units] @ ratios.astype(np.float32)
     bias = b_y.astype(np.float32)
+    logits = np.empty_like(products)
+    rows = np.arange(m)
     tally.add("score pseudo-counts", flops=2 * m * units * V, int_ops=0)
 
     def loss(scale: float) -> float:
-        logits = products * np.float32(scale)
-        logits += bias
-        logits -= logits.max(axis=1, keepdims=True)
-        hit = logits[np.arange(m), targets].astype(np.float64)
+        np.multiply(products, np.float32(scale), out=logits)
+        np.add(logits, bias, out=logits)
+        np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
+        hit = logits[rows, targets].astype(np.float64)
         np.exp(logits, out=logits)
-        nats = np.log(logits.sum(axis=1, dtype=np.float64)) - hit
+        nats = np.log(logits.sum(axis=1)) - hit
         tally.add("try scales", flops=counting.scale_trial_flops(m), int_ops=0)
         return float(nats.mean() / np.log(2.0))
 

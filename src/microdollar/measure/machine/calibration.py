@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from microdollar.errors import MissingExtraError
 from microdollar.measure.machine.about import describe
-from microdollar.spec.device import Curve, Rates
+from microdollar.spec.device import FUNCTIONS, Curve, Rates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,8 @@ KIB, MIB = 2**10, 2**20
 STREAM_BYTES = (256 * KIB, 4 * MIB, 32 * MIB, 256 * MIB)
 INCREMENT_BYTES = (16 * KIB, 256 * KIB, 1 * MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB)
 PROBE_NODES = (2**10, 2**12, 2**14, 2**16, 2**18, 2**20, 2**22)
+FRESH_BYTES = (4 * MIB, 64 * MIB)
+_PAGE = 4 * KIB
 BYTES_PER_NODE = 40
 """Two slots of 4 bytes and a row of 32."""
 ACCESSES = 256 * KIB  # of one run over a table
@@ -70,6 +72,7 @@ def calibrate(progress: Report = lambda done, total, label: None) -> Rates:
     steps: list[tuple[str, Callable[[_Bench], None]]] = [
         ("compiled arithmetic", _compiled_arithmetic),
         ("streaming", _streaming),
+        ("new memory", _first_touch),
         ("increments", _increments),
         ("hash-table probes", _probes),
         ("numpy", _numpy),
@@ -94,6 +97,7 @@ class _Bench:
     stream_gain: float = 1.0
     elementwise: dict[str, float] = field(default_factory=dict)
     transcendental: dict[str, float] = field(default_factory=dict)
+    first_touch: float = 0.0
     int_ops: float = 0.0
     increments: Curve = ()
     probes: Curve = ()
@@ -134,6 +138,7 @@ class _Bench:
             stream_thread_gain=self.stream_gain,
             elementwise_flops_per_second=self.elementwise,
             transcendental_flops_per_second=self.transcendental,
+            first_touch_bytes_per_second=self.first_touch,
             int_ops_per_second=self.int_ops,
             increments_per_second=self.increments,
             probes_per_second=self.probes,
@@ -154,24 +159,14 @@ def _compiled_arithmetic(bench: _Bench) -> None:
         out = np.zeros_like(a)
         taken = bench.seconds(partial(kernels.multiply_add, a, out))
         bench.elementwise[f"compiled/{dtype}"] = 2 * a.size / taken
-        bench.transcendental[f"compiled/{dtype}"] = _mean_rate(
-            bench,
-            a,
-            [
-                partial(kernels.exponentials, a, out),
-                partial(kernels.logarithms, a, out),
-                partial(kernels.hyperbolic_tangents, a, out),
-            ],
-        )
+        loops = (kernels.exponentials, kernels.logarithms, kernels.hyperbolic_tangents)
+        for name, loop in zip(FUNCTIONS, loops, strict=True):
+            taken = bench.seconds(partial(loop, a, out))
+            bench.transcendental[f"compiled/{dtype}/{name}"] = a.size / taken
     text = np.arange(4 * _ARRAY, dtype=np.uint8)
     hashes = np.zeros(text.size, np.uint64)
     taken = bench.seconds(lambda: kernels.integer_arithmetic(text, hashes))
     bench.int_ops = kernels.INTEGER_OPS_PER_BYTE * text.size / taken
-
-
-def _mean_rate(bench: _Bench, a: Any, runs: Sequence[Callable[[], object]]) -> float:  # noqa: ANN401
-    """Operations a second of functions that are called equally often."""
-    return len(runs) * int(a.size) / sum(bench.seconds(run) for run in runs)
 
 
 def _streaming(bench: _Bench) -> None:
@@ -189,6 +184,17 @@ def _streaming(bench: _Bench) -> None:
         halves = list(zip(np.split(source, 2), np.split(out, 2), strict=True))
         runs = [partial(kernels.stream, s, o) for s, o in halves]
         bench.stream_gain = _gain(bench, runs, single=taken / 2)
+
+
+def _first_touch(bench: _Bench) -> None:
+    import numpy as np
+
+    pages = max(size for size in _sizes(FRESH_BYTES))
+
+    def allocate_and_touch() -> None:
+        np.empty(pages, np.uint8)[::_PAGE] = 1
+
+    bench.first_touch = pages / bench.seconds(allocate_and_touch)
 
 
 def _gain(bench: _Bench, runs: Sequence[Callable[[], object]], single: float) -> float:
@@ -270,11 +276,11 @@ def _numpy(bench: _Bench) -> None:
         out = np.empty_like(a)
         taken = bench.seconds(partial(np.multiply, a, a, out=out))
         bench.elementwise[f"numpy/{dtype}"] = a.size / _net(taken, bench.calls["numpy"])
-        bench.transcendental[f"numpy/{dtype}"] = _mean_rate(
-            bench,
-            a,
-            [partial(f, a, out=out) for f in (np.exp, np.log, np.tanh)],
-        )
+        for name in FUNCTIONS:
+            taken = bench.seconds(partial(getattr(np, name), a, out=out))
+            bench.transcendental[f"numpy/{dtype}/{name}"] = a.size / _net(
+                taken, bench.calls["numpy"]
+            )
         bench.matmul[f"numpy/{dtype}"] = _matmul_curve(
             bench,
             partial(_numpy_factors, dtype),
@@ -318,11 +324,9 @@ def _torch(bench: _Bench) -> None:
                 a = torch.linspace(0.1, 2.0, _ARRAY, dtype=getattr(torch, dtype))
                 taken = bench.seconds(partial(torch.mul, a, a))
                 bench.elementwise[f"torch/{dtype}"] = _ARRAY / _net(taken, call)
-                taken = sum(
-                    _net(bench.seconds(partial(f, a)), call)
-                    for f in (torch.exp, torch.log, torch.tanh)
-                )
-                bench.transcendental[f"torch/{dtype}"] = 3 * _ARRAY / taken
+                for name in FUNCTIONS:
+                    taken = bench.seconds(partial(getattr(torch, name), a))
+                    bench.transcendental[f"torch/{dtype}/{name}"] = _ARRAY / _net(taken, call)
             for dtype in ("float32", "float64", "bfloat16"):
                 bench.matmul[f"torch/{dtype}"] = _torch_matmul(bench, dtype, call)
             if bench.cores > 1:

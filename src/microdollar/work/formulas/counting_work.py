@@ -106,6 +106,7 @@ def satrnn_work(
             Op(
                 name="try scales: exp",
                 kind="transcendental",
+                function="exp",
                 repeats=trials,
                 flops=held_back * V,
                 runtime="numpy",
@@ -187,6 +188,7 @@ def readout_work(
             Op(
                 name="readout: exp",
                 kind="transcendental",
+                function="exp",
                 repeats=steps,
                 flops=outputs,
                 runtime="numpy",
@@ -236,6 +238,7 @@ def recurrence(steps: int, hidden: int) -> list[Op]:
         Op(
             name="run the recurrence: tanh",
             kind="transcendental",
+            function="tanh",
             repeats=steps,
             flops=hidden,
         ),

@@ -156,12 +156,13 @@ def _segment(H: int, B: int, T: int, repeats: int, suffix: str, threads: int) ->
         return matmul(name + suffix, m, k_out, k, repeats=repeats * times, threads=threads)
 
     def over(
-        name: str, size: int, flops: int, arrays: int, calls: int = 1, *, slow: bool = False
+        name: str, size: int, flops: int, arrays: int, calls: int = 1, *, function: str = ""
     ) -> Op:
         # ``arrays`` of ``size`` numbers are read or written by all ``calls`` together.
         return Op(
             name=name + suffix,
-            kind="transcendental" if slow else "elementwise",
+            kind="transcendental" if function else "elementwise",
+            function=function,
             repeats=repeats,
             flops=flops * size,
             bytes_moved=FLOAT * arrays * size,
@@ -189,12 +190,12 @@ def _segment(H: int, B: int, T: int, repeats: int, suffix: str, threads: int) ->
         copy("look-up of W_x rows", 2 * FLOAT * n * H, 1),
         product("recurrence W_h h", B, H, H, times=T),
         over("recurrence addition", n * H, 1, 0, 0),
-        over("recurrence tanh", n * H, 1, 2, T, slow=True),
+        over("recurrence tanh", n * H, 1, 2, T, function="tanh"),
         product("readout W_y h", n, V, H),
         over("readout b_y", n * V, 1, 0, 0),
-        over("softmax exp", n * V, 1, 2, 1, slow=True),
+        over("softmax exp", n * V, 1, 2, 1, function="exp"),
         over("softmax sums and quotients", n * V, 3, 2, 0),
-        over("loss log", n, 1, 2, 1, slow=True),
+        over("loss log", n, 1, 2, 1, function="log"),
         over("loss sum and gradient", n, 2, 10, 7),
         over("b_y gradient", n * V, 1, 1),
         product("W_y gradient", V, H, n),

@@ -31,6 +31,8 @@ INT_OPS_PER_WEIGHT = 16
 ROW_BYTES, SUFFIX_BYTES, SLOT_BYTES = 32, 4, 4
 WRITE_BYTES = 4 + 4 + 4 + 8 + 16
 """While weights are written: turn, weight, bias, probability, mass and factor, a node."""
+SCORE_BYTES = 4
+"""Log-probability of a node, summed when the weights are there."""
 HELD_BACK_SHARE, MIN_HELD_BACK_BYTES = 0.1, 1000
 SLACK = 1.03
 """Room for nodes beyond the estimate, so that tables rarely grow."""
@@ -129,15 +131,19 @@ def ngram_work(train_bytes: int, order: int, distinct: tuple[int, ...] | None = 
             # Only known contexts are on: all but those that would have been created, plus the
             # longest of these, which is looked up before it is given up.
             reached -= max(created - positions, 0)
+        made = 0 if frozen else created
+        links = reached if score else 0
         return Op(
             name=name,
             kind="probe",
-            flops=FLOPS_PER_LINK * reached if score else 0,
+            flops=FLOPS_PER_LINK * links,
             int_ops=INT_OPS_PER_PROBE * reached
-            + (0 if frozen else INT_OPS_PER_CREATION * created + INT_OPS_PER_UPDATE * positions),
-            accesses=reached,
+            + INT_OPS_PER_CREATION * made
+            + (0 if frozen else INT_OPS_PER_UPDATE * positions),
+            # A creation writes a new row; a link of the chain reads its context's row again.
+            accesses=reached + made + links,
             table_bytes=table_bytes,
-            bytes_moved=0 if frozen else created * (ROW_BYTES + SUFFIX_BYTES),
+            fresh_bytes=made * (ROW_BYTES + SUFFIX_BYTES),
             dtype="int64",
             uncertainty=factor,
         )
@@ -157,18 +163,28 @@ def ngram_work(train_bytes: int, order: int, distinct: tuple[int, ...] | None = 
             pass_over("weigh evidence, frozen", held_back, late, frozen=True, score=True),
             pass_over("weigh evidence, adaptive", held_back, late, frozen=False, score=True),
         ]
-    ops.append(
+    ops += [
+        Op(
+            name="counts of counts",
+            kind="stream",
+            repeats=2 if held_back else 1,
+            bytes_moved=ROW_BYTES * nodes,
+            dtype="int64",
+            uncertainty=factor,
+        ),
         Op(
             name="write weights",
             kind="probe",
             flops=FLOPS_PER_WEIGHT * nodes,
             int_ops=INT_OPS_PER_WEIGHT * nodes,
-            accesses=2 * nodes,
+            # Of parent's row and unit, suffix, and both again for the sums, half are near.
+            accesses=5 * nodes // 2,
+            fresh_bytes=nodes * (WRITE_BYTES + SCORE_BYTES),
             table_bytes=nodes * (ROW_BYTES + WRITE_BYTES),
             dtype="float64",
             uncertainty=factor,
-        )
-    )
+        ),
+    ]
     return Work(
         ops=tuple(ops),
         buffers=(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microdollar.learn.counts.ngram.distinct import describe, distinct_strings
@@ -15,6 +15,7 @@ def exact(text: bytes, longest: int) -> tuple[int, ...]:
     )
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.binary(max_size=400), st.integers(1, 12))
 def test_short_texts_are_counted_exactly(text: bytes, longest: int) -> None:
     assert distinct_strings(np.frombuffer(text, np.uint8), longest) == exact(text, longest)

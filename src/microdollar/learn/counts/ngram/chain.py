@@ -42,8 +42,11 @@ _CHUNK = 1 << 16
 
 
 def _class_tables() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Class of 0 to 256 kinds of byte (1, 2, 3, 4, 5-7, 8-15, more), times the totals' classes;
-    class of totals (1 to 4 each its own, then by powers of two, 512 and more the last)."""
+    """Class of 0 to 256 kinds of byte, times the classes of totals; class of 0 to 512 bytes.
+
+    Kinds: 1, 2, 3, 4, 5 to 7, 8 to 15, more. Totals: 1 to 4, then by powers of two; 512 and
+    more are one class.
+    """
     kinds = [min(n, 4) if n < 5 else 5 if n < 8 else 6 if n < 16 else 7 for n in range(257)]
     totals = [n if n < 5 else min(2 + n.bit_length(), 12) for n in range(513)]
     return np.array(kinds, np.int64) * TOTALS, np.array(totals, np.int64)
@@ -103,7 +106,7 @@ def _score(
     taken = np.zeros(order + 2)  # factor * mass, what shorter contexts get; 0 if no counts
     shorter = np.zeros(order + 2)  # p_{k-1}(y)
     group = np.zeros(order + 2, np.int64)
-    depth: Int = contexts_from(cursor, rows, suffix, context)
+    depth = int(contexts_from(cursor, rows, suffix, context))
     probes, links, position = 0, 0, 0
     while position < len(data) and (not learn or nodes + order + 1 <= len(rows)):
         symbol = np.int64(data[position])

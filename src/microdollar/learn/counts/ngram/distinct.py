@@ -46,7 +46,7 @@ def _insert(kept: _Words, word: np.uint64) -> bool:
 def _count(
     hashes: _Words, data: npt.NDArray[np.uint8], length: int, kept: _Words, spare: _Words
 ) -> int:
-    """Hashes of strings of ``length - 1`` bytes become those of ``length``; returns the estimate."""
+    """Turn hashes of strings of ``length - 1`` bytes into those of ``length``; estimate."""
     shift, size = 0, 0
     kept[:] = 0
     for start in range(len(data) - length + 1):

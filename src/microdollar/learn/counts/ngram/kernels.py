@@ -123,7 +123,7 @@ def count(
     context = np.zeros(order + 2, np.int64)
     child = np.zeros(order + 2, np.int64)
     place = np.zeros(order + 2, np.int64)
-    depth: Int = contexts_from(cursor, rows, suffix, context)
+    depth = int(contexts_from(cursor, rows, suffix, context))
     probes, position = 0, 0
     while position < len(data) and nodes + order + 1 <= len(rows):
         symbol = np.int64(data[position])

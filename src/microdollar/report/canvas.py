@@ -77,9 +77,10 @@ def text_size(figure: "Figure", text: str, size: float) -> tuple[float, float]:
 def shortened(figure: "Figure", text: str, size: float, room: float) -> str:
     """``text``, cut with an ellipsis if it is wider than ``room`` CSS pixels."""
     text = " ".join(text.split())
-    if text_size(figure, text, size)[0] <= room:
-        return text
     low, high = 0, min(len(text), 200)
+    # Nothing longer than this could fit, and measuring takes its time.
+    if high == len(text) and text_size(figure, text, size)[0] <= room:
+        return text
     while low < high:
         middle = (low + high + 1) // 2
         fits = text_size(figure, text[:middle].rstrip() + "…", size)[0] <= room

@@ -326,5 +326,6 @@ def history_lines(history: Sequence[Record]) -> dict[str, Any] | None:
                 "–" if share is None else f"{100 * share:.0f} %",
             ]
         )
+    runs = f"{len(history):,} run{'s' if len(history) != 1 else ''}"
     heads = ["Quantity", "Runs compared", "Median ratio", "Median error", "Inside 80 % interval"]
-    return {"heads": heads, "body": body, "runs": f"{len(history):,}"}
+    return {"heads": heads, "body": body, "runs": runs}

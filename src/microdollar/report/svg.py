@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FONT = re.compile(r"font: (?:(\w+) )?([\d.]+)px [^;\"]+")
+_FAMILY = re.compile(r"font-family: [^;\"]+(; ?)?")
+_TAG = re.compile(r"<[^>]*>")
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _OPENING = re.compile(r"<svg [^>]*>")
@@ -55,14 +57,8 @@ def inline_svg(
     assert view_box is not None
     body = text[text.index("<svg") :]
     body = _METADATA.sub("", _COMMENT.sub("", body))
-    # Ids before anything of ours is put in; user text is escaped, so it holds no quotes
-    # that could look like an attribute.
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
-    body = body.replace("url(#", f"url(#{name}-")
-    body = _FONT.sub(_font, body)
-    for colour in COLOURS:
-        body = body.replace(colour.light, f"var(--{colour.name})")
+    # Only within tags: the text between them is the user's, and stays as it is.
+    body = _TAG.sub(lambda tag: _adapted(tag[0], name), body)
     for gid, tooltip in (tooltips or {}).items():
         group = f'<g id="{name}-{gid}">'
         body = body.replace(group, f"{group}<title>{escape(tooltip)}</title>", 1)
@@ -72,6 +68,16 @@ def inline_svg(
         f'<desc id="{name}-desc">{escape(description)}</desc>'
     )
     return _OPENING.sub(lambda _: opening, body, count=1).strip()
+
+
+def _adapted(tag: str, name: str) -> str:
+    """One tag with ids of this figure, the page's fonts and the page's colours."""
+    tag = re.sub(r'\bid="', f'id="{name}-', tag)
+    tag = tag.replace('xlink:href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
+    tag = _FAMILY.sub("", _FONT.sub(_font, tag))
+    for colour in COLOURS:
+        tag = tag.replace(colour.light, f"var(--{colour.name})")
+    return tag
 
 
 def _font(found: re.Match[str]) -> str:

@@ -118,7 +118,7 @@ def _flops_per_second(op: Op, rates: Rates, threads: int, cores: int) -> float:
         rate = read_curve(curve, op.flops)
         if op.runtime == "torch":
             rate *= _gain(read_curve(rates.matmul_thread_gain, op.flops), threads, cores)
-        return rate  # numpy's products were measured with the threads that they use
+        return rate  # numpy's products run on one thread, as they were measured
     if op.dtype.startswith(("int", "uint")):
         key = f"{op.runtime}/float64"  # arithmetic on counts: Python's and numpy's float
     if op.kind == "transcendental":

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from microdollar.learn.arrays import ByteArray
 
 
+CONTEXT_BYTES = 4096
+"""Bytes before the first scored one that a model is shown, at most: an n-gram model uses the
+last few, the state of a recurrent one has long forgotten what came earlier."""
+
+
 class Progress(Protocol):
     """Told how far a long computation is; the command line draws a bar from it."""
 

@@ -44,7 +44,7 @@ class Rates:
 
     matmul_flops_per_second: dict[str, Curve]
     """By ``runtime/dtype``, over the floating-point operations of one product and without
-    the overhead of the call. ``numpy`` products use the threads its BLAS chose at start."""
+    the overhead of the call. ``numpy`` products are on one thread too."""
     matmul_thread_gain: Curve
     """Factor when all cores share one torch product, over its floating-point operations."""
     stream_bytes_per_second: Curve

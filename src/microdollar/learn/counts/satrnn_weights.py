@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from microdollar.learn.counts.hashing import byte_signs
 from microdollar.learn.elman import ElmanModel, shapes
@@ -152,7 +153,9 @@ def choose(
     """
 
     def loss_of(alpha: float) -> Callable[[float], float]:
-        return _loss_by_scale(states, targets, log_ratios(*pooled, alpha), b_y)
+        # One thread: BLAS threads that share cores with other work wait for one another.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return _loss_by_scale(states, targets, log_ratios(*pooled, alpha), b_y)
 
     # Each loss holds its products: name none, so that the next one finds them gone.
     if scale is None:

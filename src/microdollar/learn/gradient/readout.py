@@ -99,6 +99,8 @@ class ReadoutSGD:
         With no more bytes than offsets there is no position whose units are all set: then the
         model is its marginal, and with no bytes at all it is uniform.
         """
+        from threadpoolctl import threadpool_limits
+
         from microdollar.learn.counts import satrnn_weights
         from microdollar.learn.gradient import readout_numpy
 
@@ -112,17 +114,19 @@ class ReadoutSGD:
         units = self.offsets * self.hash_bits
         packed = readout_numpy.packed_signs(model, data, units, progress)
         model.b_y[:] = satrnn_weights.log_marginal(readout_numpy.byte_counts(data))
-        readout_numpy.fit_readout(
-            packed[self.offsets :],
-            data[self.offsets :],
-            model.W_y[:, :units],
-            model.b_y,
-            readout_numpy.Schedule(
-                epochs=self.epochs,
-                batch=self.batch,
-                learning_rate=self.learning_rate,
-                seed=self.seed,
-            ),
-            progress,
-        )
+        # One thread: BLAS threads that share cores with other work wait for one another.
+        with threadpool_limits(limits=1, user_api="blas"):
+            readout_numpy.fit_readout(
+                packed[self.offsets :],
+                data[self.offsets :],
+                model.W_y[:, :units],
+                model.b_y,
+                readout_numpy.Schedule(
+                    epochs=self.epochs,
+                    batch=self.batch,
+                    learning_rate=self.learning_rate,
+                    seed=self.seed,
+                ),
+                progress,
+            )
         return replace(model, config=self.config())

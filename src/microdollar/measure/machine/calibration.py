@@ -266,6 +266,13 @@ def _sizes(sizes: tuple[int, ...]) -> Iterator[int]:
 
 
 def _numpy(bench: _Bench) -> None:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):  # as the learners use it
+        _numpy_on_one_thread(bench)
+
+
+def _numpy_on_one_thread(bench: _Bench) -> None:
     import numpy as np
 
     tiny = np.ones((4, 4), np.float32)

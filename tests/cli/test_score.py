@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from microdollar.cli.main import main
-from microdollar.cli.score import CONTEXT_BYTES
+from microdollar.learn.base import CONTEXT_BYTES
 from microdollar.learn.load import load_model
 from microdollar.learn.registry import create
 

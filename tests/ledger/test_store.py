@@ -295,3 +295,19 @@ def test_a_read_only_ledger_can_be_read(ledger, make_record):
             ledger.append(make_record())
     finally:
         ledger.path.parent.chmod(0o700)
+
+
+def test_whether_it_can_be_written_is_seen_beforehand(ledger, tmp_path, monkeypatch, make_record):
+    ledger.require_writable()
+    assert not ledger.path.parent.exists()
+    ledger.append(make_record())
+    ledger.require_writable()
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerError, match="Not a directory"):
+        Ledger(tmp_path / "file" / "below" / "ledger.db").require_writable()
+    with pytest.raises(LedgerError, match="is not a file"):
+        Ledger(tmp_path).require_writable()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for another than root
+    for path in (ledger.path, tmp_path / "new" / "ledger.db"):
+        with pytest.raises(LedgerError, match="no permission"):
+            Ledger(path).require_writable()

@@ -21,10 +21,6 @@ from microdollar.units import format_seconds
 if TYPE_CHECKING:
     from microdollar.learn.arrays import ByteArray
 
-CONTEXT_BYTES = 4096
-"""Bytes before ``--start`` that a model is shown, at most: an n-gram model uses the last few,
-the state of a recurrent one has long forgotten what came earlier."""
-
 
 @click.command(short_help="Bits per byte that a saved model needs.")
 @click.argument("folder", type=FOLDER, metavar="DIR")
@@ -49,7 +45,7 @@ def score(
 
     FILE is a file, a folder, - (standard input), enwik8 or python-docs.
     """
-    from microdollar.learn.base import AdaptiveModel
+    from microdollar.learn.base import CONTEXT_BYTES, AdaptiveModel
     from microdollar.learn.corpus import load_corpus
     from microdollar.learn.load import load_model
 

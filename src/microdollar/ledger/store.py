@@ -61,6 +61,17 @@ class Ledger:
         self.path = Path(path) if path is not None else default_path()
         self._busy_seconds = busy_seconds
 
+    def require_writable(self) -> None:
+        """Find out before a long run that no row can be written here; a full disk is not seen.
+
+        Raises:
+            LedgerError: says why.
+        """
+        self._refuse_what_is_no_file()
+        place = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
+            raise LedgerError(f"can't write the ledger {self.path}: no permission. {_ELSEWHERE}")
+
     def append(self, record: Record) -> int:
         """Write one row; when this returns, it is on the disk.
 
@@ -205,8 +216,9 @@ class Ledger:
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise LedgerError(
-                f"can't open the ledger {self.path} ({error}). {_ELSEWHERE}"
+                f"can't open the ledger {self.path} ({reason}). {_ELSEWHERE}"
             ) from error
         if not stat.S_ISREG(status.st_mode):
             raise LedgerError(f"the ledger {self.path} is not a file. {_ELSEWHERE}")

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from microdollar.cost import Cost, Quantity
-from microdollar.learn.base import AdaptiveModel, Progress, silent
+from microdollar.estimate import estimate_work
+from microdollar.learn.base import CONTEXT_BYTES, AdaptiveModel, Progress, silent
 from microdollar.learn.registry import create
 from microdollar.ledger import Ledger
 from microdollar.run.provenance import commit
@@ -59,9 +60,13 @@ def compare(
 
     Raises:
         CorpusError: if there is too little text for a learner.
+        UsageError: if a learner does not take its options.
         CannotEstimateError: if a learner can't be predicted on this device.
     """
     book = ledger if ledger is not None else Ledger()
+    for entry in entries:  # what can't work is said before anything runs
+        learner = create(entry.learner, **entry.options)
+        estimate_work(learner.work(DataSpec(bytes=len(split.train))), device)
     rows: list[dict[str, Any]] = []
     assumptions: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in entries:
@@ -124,7 +129,7 @@ def _row(
         model = run.fit(split.train, progress=_named(entry.learner, progress))
         progress(0, 1, f"{entry.learner}: scoring")
         started = time.perf_counter()
-        test_bits = model.bits_per_byte(split.test, context=split.train)
+        test_bits = model.bits_per_byte(split.test, context=split.train[-CONTEXT_BYTES:])
         score_seconds = time.perf_counter() - started
         run.scores["test_bits_per_byte"] = test_bits
         run.scores["train_bits_per_byte"] = model.bits_per_byte(split.train)
@@ -163,7 +168,7 @@ def look_at(learner: "Learner", train: Any, name: str | None) -> DataSpec:  # no
 def _adaptive(model: "Model", split: "Split") -> float | None:
     if not isinstance(model, AdaptiveModel):
         return None
-    return model.adaptive_bits_per_byte(split.test, context=split.train)
+    return model.adaptive_bits_per_byte(split.test, context=split.train[-CONTEXT_BYTES:])
 
 
 def _named(name: str, progress: Progress) -> Progress:

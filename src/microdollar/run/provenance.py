@@ -24,10 +24,10 @@ def commit() -> str | None:
 
     None if it runs from an installed copy, or git is not there.
     """
-    here = Path(__file__).resolve().parent
+    file = Path(__file__).resolve()
+    here = file.parent.parent  # the whole package
     try:
-        tracked = _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
-        if tracked is None:
+        if _git(here, "ls-files", "--error-unmatch", str(file)) is None:
             return None
         head = _git(here, "rev-parse", "HEAD")
         changed = _git(here, "status", "--porcelain", "--untracked-files=no", "--", ".")

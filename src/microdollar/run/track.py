@@ -1,12 +1,12 @@
 """Predict, meter, and append one row to the ledger: the only place where the three meet."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from microdollar.cost import Cost
-from microdollar.errors import UsageError
+from microdollar.errors import LedgerError, UsageError
 from microdollar.estimate import Correction, Estimate, PastRun, estimate_work, fit_correction
 from microdollar.learn.base import Learner, Progress, silent
 from microdollar.learn.registry import create
@@ -47,9 +47,8 @@ class Run:
 
     def fit(self, data: "ByteArray", *, progress: Progress = silent) -> "Model":
         """Run the plan's learner on ``data`` under the meter; only this is then measured."""
-        # Tracing allocations slows a loop of many small calls; such a learner can rehearse.
         rehearse = getattr(self.learner, "rehearse", None)
-        with Meter(self.plan.learner, allocated=rehearse is None) as meter:
+        with _meter(self.learner) as meter:
             model = self.learner.fit(data, progress=progress)
         self.reading = meter.reading
         self.measured = measured_cost(meter.reading, self.device)
@@ -86,7 +85,7 @@ def track(
     Raises:
         UsageError: if the plan is for another device than this one.
         CannotEstimateError: if the plan can't be predicted.
-        LedgerError: if the row can't be written.
+        LedgerError: if the row can't be written; what can be seen of that before is seen then.
 
     Example:
         >>> import microdollar as md
@@ -101,25 +100,25 @@ def track(
             f"Use device={THIS!r}, or estimate_work for another device."
         )
     book = ledger if ledger is not None else Ledger()
+    book.require_writable()
     here = device or find_device(THIS, calibrate_if_missing=True, progress=progress)
     learner = create(plan.learner, **plan.options)
     estimate = predict(learner, plan.data, here, book)
     run = Run(plan=plan, learner=learner, device=here, estimate=estimate)
-    note = None
-    meter = Meter(plan.learner)
+    meter = _meter(learner)
     try:
         with meter:
             yield run
     except BaseException as error:
-        note = f"ended by {type(error).__name__} before it was done"
         run.measured = None
+        # What ended the run matters more than a ledger that can't say so.
+        with suppress(LedgerError):
+            run.row = book.append(_record(run, f"ended by {type(error).__name__}, not done"))
         raise
-    finally:
-        if run.reading is None:
-            run.reading = meter.reading
-            if note is None:
-                run.measured = measured_cost(meter.reading, here)
-        run.row = book.append(_record(run, note))
+    if run.reading is None:
+        run.reading = meter.reading
+        run.measured = measured_cost(meter.reading, here)
+    run.row = book.append(_record(run, None))
 
 
 def predict(learner: Learner, data: DataSpec, device: DeviceSpec, ledger: Ledger) -> Estimate:
@@ -163,6 +162,11 @@ def measured_cost(reading: Reading, device: DeviceSpec) -> Cost:
     )
 
 
+def _meter(learner: Learner) -> Meter:
+    """Without tracing of allocations where that is slow: such a learner can rehearse instead."""
+    return Meter(learner.name, allocated=not hasattr(learner, "rehearse"))
+
+
 def _full_steps(learner: Any, model: "Model", data_bytes: int) -> float:  # noqa: ANN401
     """Optimizer steps that were done, in units of a full one; fewer if a budget ended the run."""
     config = getattr(model, "config", {})
@@ -173,10 +177,11 @@ def _full_steps(learner: Any, model: "Model", data_bytes: int) -> float:  # noqa
 
 def _record(run: Run, note: str | None) -> Record:
     before = run.estimate.uncorrected
-    stated = [
-        Assumption(key=entry.key, value=entry.value, source=entry.source or entry.unit)
-        for entry in run.estimate.assumptions
-    ]
+    stated: list[Assumption] = []
+    for entry in run.estimate.assumptions:
+        before_it = sum(other.key.partition(" #")[0] == entry.key for other in stated)
+        key = f"{entry.key} #{before_it + 1}" if before_it else entry.key
+        stated.append(Assumption(key=key, value=entry.value, source=entry.source or entry.unit))
     stated += [
         Assumption(key=key, value=quantity.value, source="estimate without past runs")
         for key, quantity in (

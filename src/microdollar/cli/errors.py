@@ -11,6 +11,7 @@ EXTRAS = {
     "numba": "counts",
     "pooch": "counts",
     "pyppmd": "counts",
+    "threadpoolctl": "counts",
     "safetensors": "counts",
     "torch": "torch",
     "jinja2": "report",

@@ -28,12 +28,14 @@ suffix links (2), and two roundings to single precision."""
 INT_OPS_PER_WEIGHT = 16
 """Depth, parent and class of evidence of a node (shifts, masks, tests)."""
 
-ROW_BYTES, SUFFIX_BYTES, SLOT_BYTES = 32, 4, 4
-WRITE_BYTES = 4 + 4 + 4 + 8 + 16
-"""While weights are written: turn, weight, bias, probability, mass and factor, a node."""
+ROW_BYTES, SUFFIX_BYTES, SLOT_BYTES = 32, 4, 8
+WRITE_BYTES = 4 + 4 + 8 + 16
+"""While weights are written: weight, bias, probability, mass and factor, a node."""
 SCORE_BYTES = 4
 """Log-probability of a node, summed when the weights are there."""
 HELD_BACK_SHARE, MIN_HELD_BACK_BYTES = 0.1, 1000
+FROZEN_FACTOR = 1.15
+"""How deep the frozen pass over held-back bytes gets is known only by doing it."""
 SLACK = 1.03
 """Room for nodes beyond the estimate, so that tables rarely grow."""
 
@@ -126,6 +128,7 @@ def ngram_work(train_bytes: int, order: int, distinct: tuple[int, ...] | None = 
     early, late = round(nodes * share), nodes - round(nodes * share)
 
     def pass_over(name: str, positions: int, created: int, *, frozen: bool, score: bool) -> Op:
+        """One pass of counting or of scoring."""
         reached = positions * (order + 1)
         if frozen:
             # Only known contexts are on: all but those that would have been created, plus the
@@ -145,7 +148,7 @@ def ngram_work(train_bytes: int, order: int, distinct: tuple[int, ...] | None = 
             table_bytes=table_bytes,
             fresh_bytes=made * (ROW_BYTES + SUFFIX_BYTES),
             dtype="int64",
-            uncertainty=factor,
+            uncertainty=max(factor, FROZEN_FACTOR) if frozen else factor,
         )
 
     ops = [

@@ -25,8 +25,10 @@ from microdollar.learn.counts.ngram.kernels import (
     STATISTICS,
     TOTAL,
     Int,
+    Slots,
     contexts_from,
     learn_byte,
+    node_in,
     slot_of,
 )
 from microdollar.learn.counts.ngram.trie import Trie
@@ -82,7 +84,7 @@ def _score(
     order: int,
     rows: npt.NDArray[np.int64],
     suffix: npt.NDArray[np.uint32],
-    slots: npt.NDArray[np.uint32],
+    slots: Slots,
     nodes: int,
     cursor: Int,
     discounts: Floats,
@@ -113,7 +115,7 @@ def _score(
         seen = -1  # longest order that has seen the byte
         for k in range(depth + 1):
             place[k] = slot_of(rows, slots, (context[k] << 8) | symbol)
-            child[k] = np.int64(slots[place[k]])
+            child[k] = node_in(slots, place[k])
             probes += 1
             if child[k] != 0:
                 seen = k

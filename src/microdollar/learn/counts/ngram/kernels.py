@@ -17,20 +17,45 @@ _DEPTH = 48
 _Rows = npt.NDArray[np.int64]
 _Ids = npt.NDArray[np.uint32]
 _Bytes = npt.NDArray[np.uint8]
+Slots = npt.NDArray[np.uint64]
+"""Hash table, a power of two long: upper half of the key's hash << 32 | node, or 0 for empty.
+Most look-ups of a string that is not there then end without a look at any row."""
 
 Int = int | np.int64
 """A whole number inside compiled code."""
 
 
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: 2^64 over the golden ratio
+_UPPER, _LOWER = np.uint64(0xFFFFFFFF00000000), np.uint64(0xFFFFFFFF)
+
+
 @njit(cache=True, nogil=True, inline="always")
-def slot_of(rows: _Rows, slots: _Ids, key: Int) -> Int:
+def slot_of(rows: _Rows, slots: Slots, key: Int) -> Int:
     """Slot that holds the node with this key, or the empty slot where it belongs."""
     mask = len(slots) - 1
-    # Fibonacci hashing: the middle bits of the product depend on all bits of the key.
-    slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(24)) & mask
-    while slots[slot] != 0 and rows[slots[slot], KEY] != key:
+    hashed = np.uint64(key) * _MULTIPLIER
+    slot = np.int64(hashed >> np.uint64(24)) & mask  # the middle bits depend on all of the key
+    while True:
+        entry = slots[slot]
+        if entry == 0:
+            break
+        same = ((entry ^ hashed) & _UPPER) == 0
+        if same and rows[np.int64(entry & _LOWER), KEY] == key:
+            break
         slot = (slot + 1) & mask
     return slot
+
+
+@njit(cache=True, nogil=True, inline="always")
+def node_in(slots: Slots, slot: Int) -> Int:
+    """Node in a slot; 0 if it is empty."""
+    return np.int64(slots[slot] & _LOWER)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def entry_of(key: Int, node: Int) -> np.uint64:
+    """What a slot holds for a node."""
+    return (np.uint64(key) * _MULTIPLIER & _UPPER) | np.uint64(node)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -46,9 +71,9 @@ def add_one(rows: _Rows, parent: Int, node: Int) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def add_new(rows: _Rows, slots: _Ids, parent: Int, key: Int, slot: Int, node: Int) -> None:
+def add_new(rows: _Rows, slots: Slots, parent: Int, key: Int, slot: Int, node: Int) -> None:
     """Write a child with count 1 into an empty slot."""
-    slots[slot] = node
+    slots[slot] = entry_of(key, node)
     rows[node, KEY] = key
     rows[node, COUNT] = 1
     rows[node, STATISTICS] = ((rows[parent, STATISTICS] >> _DEPTH) + 1) << _DEPTH
@@ -77,7 +102,7 @@ def learn_byte(
     place: npt.NDArray[np.int64],
     rows: _Rows,
     suffix: _Ids,
-    slots: _Ids,
+    slots: Slots,
     nodes: int,
 ) -> int:
     """Count a byte by update exclusion, given where its children are or belong.
@@ -109,7 +134,7 @@ def count(
     order: int,
     rows: _Rows,
     suffix: _Ids,
-    slots: _Ids,
+    slots: Slots,
     nodes: int,
     cursor: Int,
     done: npt.NDArray[np.int64],
@@ -129,7 +154,7 @@ def count(
         symbol = np.int64(data[position])
         for k in range(depth + 1):
             place[k] = slot_of(rows, slots, (context[k] << 8) | symbol)
-            child[k] = np.int64(slots[place[k]])
+            child[k] = node_in(slots, place[k])
         probes += depth + 1
         nodes = learn_byte(symbol, depth, context, child, place, rows, suffix, slots, nodes)
         depth = min(depth + 1, order)
@@ -143,10 +168,11 @@ def count(
 
 
 @njit(cache=True, nogil=True)
-def fill_slots(rows: _Rows, nodes: int, slots: _Ids) -> None:
+def fill_slots(rows: _Rows, nodes: int, slots: Slots) -> None:
     """Enter every node but the root into an empty table."""
     for node in range(1, nodes):
-        slots[slot_of(rows, slots, rows[node, KEY])] = node
+        key = rows[node, KEY]
+        slots[slot_of(rows, slots, key)] = entry_of(key, node)
 
 
 @njit(cache=True, nogil=True)
@@ -158,13 +184,13 @@ def counts_of_counts(rows: _Rows, nodes: int, out: npt.NDArray[np.int64]) -> Non
 
 
 @njit(cache=True, nogil=True)
-def walk(context: _Bytes, order: int, rows: _Rows, suffix: _Ids, slots: _Ids) -> Int:
+def walk(context: _Bytes, order: int, rows: _Rows, suffix: _Ids, slots: Slots) -> Int:
     """Node of the longest suffix of the context, at most ``order`` bytes."""
-    cursor = np.int64(0)
+    cursor: Int = np.int64(0)
     for position in range(len(context)):
         symbol = np.int64(context[position])
         while True:
-            node = np.int64(slots[slot_of(rows, slots, (cursor << 8) | symbol)])
+            node = node_in(slots, slot_of(rows, slots, (cursor << 8) | symbol))
             if node != 0 or cursor == 0:
                 break
             cursor = np.int64(suffix[cursor])
@@ -175,7 +201,7 @@ def walk(context: _Bytes, order: int, rows: _Rows, suffix: _Ids, slots: _Ids) ->
 
 
 @njit(cache=True, nogil=True)
-def link_nodes(order: int, rows: _Rows, suffix: _Ids, slots: _Ids, nodes: int) -> int:
+def link_nodes(order: int, rows: _Rows, suffix: _Ids, slots: Slots, nodes: int) -> int:
     """Fill table, suffix links and statistics from keys and counts; 0, or what is wrong."""
     for node in range(1, nodes):
         key = rows[node, KEY]
@@ -186,11 +212,10 @@ def link_nodes(order: int, rows: _Rows, suffix: _Ids, slots: _Ids, nodes: int) -
         slot = slot_of(rows, slots, key)
         if slots[slot] != 0:
             return 2
-        slots[slot] = node
+        slots[slot] = entry_of(key, node)
         if parent != 0:
-            link = np.int64(
-                slots[slot_of(rows, slots, (np.int64(suffix[parent]) << 8) | (key & 255))]
-            )
+            shorter = (np.int64(suffix[parent]) << 8) | (key & 255)
+            link = np.int64(node_in(slots, slot_of(rows, slots, shorter)))
             if link == 0:
                 return 3
             suffix[node] = link

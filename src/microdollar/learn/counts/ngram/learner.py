@@ -25,14 +25,14 @@ class NGram:
     rest. Nothing else is fitted, and no gradient is taken.
     """
 
-    order: int = 12
+    order: int = 10
     """Longest context, in bytes."""
     name: ClassVar[str] = "ngram"
 
     def __post_init__(self) -> None:
         if not 0 <= self.order <= _MAX_ORDER:
             raise UsageError(
-                f"order {self.order} is not within 0 and {_MAX_ORDER}. Type --order 12."
+                f"order {self.order} is not within 0 and {_MAX_ORDER}. Type --order 10."
             )
 
     def config(self) -> dict[str, Any]:

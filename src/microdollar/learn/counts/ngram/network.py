@@ -25,6 +25,8 @@ from microdollar.learn.counts.ngram.kernels import (
     STATISTICS,
     TOTAL,
     Int,
+    Slots,
+    node_in,
     slot_of,
 )
 from microdollar.learn.counts.ngram.trie import Trie
@@ -180,7 +182,7 @@ def _score(
     order: int,
     rows: _Rows,
     suffix: _Ids,
-    slots: _Ids,
+    slots: Slots,
     log_backoff: _Singles,
     log_probability: _Singles,
     cursor: Int,
@@ -196,7 +198,7 @@ def _score(
         symbol = np.int64(data[position])
         logit = 0.0
         while True:
-            node = np.int64(slots[slot_of(rows, slots, (cursor << 8) | symbol)])
+            node = node_in(slots, slot_of(rows, slots, (cursor << 8) | symbol))
             if node != 0:
                 logit += log_probability[node]
                 cursor = node
@@ -267,7 +269,7 @@ def _sample(
     order: int,
     rows: _Rows,
     suffix: _Ids,
-    slots: _Ids,
+    slots: Slots,
     weight: _Singles,
     log_backoff: _Singles,
     children: _Ids,
@@ -290,7 +292,7 @@ def _sample(
                 running += weights[symbol]
         out[position] = symbol
         while True:
-            node = np.int64(slots[slot_of(rows, slots, (cursor << 8) | symbol)])
+            node = node_in(slots, slot_of(rows, slots, (cursor << 8) | symbol))
             if node != 0 or cursor == 0:
                 break
             cursor = np.int64(suffix[cursor])

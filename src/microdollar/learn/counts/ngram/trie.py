@@ -19,7 +19,7 @@ from microdollar.errors import CorpusError
 from microdollar.learn.arrays import ByteArray
 from microdollar.learn.base import Progress, silent
 from microdollar.learn.counts.ngram import kernels
-from microdollar.learn.counts.ngram.kernels import COUNT, KEY, ROW_WORDS, STATISTICS
+from microdollar.learn.counts.ngram.kernels import COUNT, KEY, ROW_WORDS, STATISTICS, Slots
 from microdollar.work import tally
 from microdollar.work.formulas.ngram import (
     INT_OPS_PER_CREATION,
@@ -44,8 +44,8 @@ class Trie:
     packed (depth, and how many children have count 1, 2, and 3 or more). Row 0 is the root."""
     suffix: npt.NDArray[np.uint32]
     """Shape (capacity,): the node without its first byte."""
-    slots: npt.NDArray[np.uint32]
-    """Hash table of node numbers, 0 for empty; a power of two."""
+    slots: Slots
+    """Hash table from keys to nodes; a power of two long."""
     nodes: int = 1
     """Rows in use, the root included."""
     cursor: int = 0
@@ -58,7 +58,7 @@ class Trie:
             order=order,
             rows=np.zeros((capacity + 1, ROW_WORDS), np.int64),
             suffix=np.zeros(capacity + 1, np.uint32),
-            slots=np.zeros(slots_for(capacity), np.uint32),
+            slots=np.zeros(slots_for(capacity), np.uint64),
         )
 
     def copy(self, *, room: int = 0) -> "Trie":
@@ -83,7 +83,7 @@ class Trie:
 
     def _with_slots(self, capacity: int) -> "Trie":
         if len(self.slots) < slots_for(capacity):
-            self.slots = np.zeros(slots_for(capacity), np.uint32)
+            self.slots = np.zeros(slots_for(capacity), np.uint64)
             kernels.fill_slots(self.rows, self.nodes, self.slots)
         return self
 

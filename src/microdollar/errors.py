@@ -89,5 +89,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     by_folded = {entry.casefold(): entry for entry in known}
     folded = name.casefold()
     close = difflib.get_close_matches(folded, by_folded, n=count, cutoff=0.5)
-    inside = [key for key in by_folded if folded and folded in key and key not in close]
-    return [by_folded[key] for key in (close + inside)[:count]]
+    # What was typed within a name, three letters or more, is a likelier start than a near miss.
+    inside = [key for key in by_folded if folded and folded in key]
+    found = [*inside, *close] if len(folded) >= 3 and folded not in by_folded else [*close, *inside]
+    return [by_folded[key] for key in dict.fromkeys(found)][:count]

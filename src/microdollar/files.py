@@ -39,6 +39,27 @@ def whole_file(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
         raise
 
 
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; take away again those that were made in vain.
+
+    Raises:
+        OSError: if it can't be made.
+    """
+    made: list[Path] = []
+    try:
+        for part in (*reversed(folder.absolute().parents), folder.absolute()):
+            if not part.is_dir():
+                part.mkdir(exist_ok=True)
+                made.append(part)
+        yield
+    except BaseException:
+        for part in reversed(made):
+            with suppress(OSError):
+                part.rmdir()
+        raise
+
+
 def require_writable(folder: Path) -> None:
     """Find out before minutes of work, not after them, that nothing can be written there.
 

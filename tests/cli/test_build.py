@@ -135,8 +135,8 @@ def empty_file(tmp_path: Path) -> list[str]:
         (
             lambda _: ["text", "--train-bytes", "12", "--order", "12"],
             1,
-            "corpus 'text' gives 12 training bytes, not more than the longest context of 12 "
-            "(--order). Type --order 11, or name a longer text.",
+            "12 training bytes of 'text' are not more than the longest context of ngram, 12 "
+            "(order). Give --order 11 or more than 12 bytes.",
         ),
         (
             lambda _: ["text", "--train-bytes", "1M"],
@@ -182,7 +182,7 @@ def test_one_byte_can_not_hold_a_context(
 ) -> None:
     (tmp_path / "a").write_bytes(b"a")
     assert main(["build", str(tmp_path / "a"), "-o", str(tmp_path / "out")]) == 1
-    assert "Give more text" in capsys.readouterr().err
+    assert "Give more than" in capsys.readouterr().err
 
 
 def child(code: str, *words: object) -> subprocess.Popen[str]:

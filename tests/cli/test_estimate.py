@@ -143,7 +143,9 @@ def test_what_cannot_be_estimated_is_said():
         (["--option", "rounds"], UsageError, "KEY=VALUE"),
         (["--option", "=3"], UsageError, "KEY=VALUE"),
         (["--option", "turns=3"], UsageError, "rounds"),
-        (["--option", "rounds=x"], UsageError, "rounds='x'"),
+        (["--option", "rounds=x"], UsageError, "toy: rounds must be a whole number, got 'x'"),
+        (["--option", "rounds=2.5"], UsageError, "whole number, got '2.5'. Here it is typed"),
+        (["--option", "count=1"], UsageError, "count must be true or false"),
     ],
 )
 def test_wrong_words_are_explained(words: list[str], kind: type[UsageError], message: str):

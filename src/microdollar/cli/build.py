@@ -2,10 +2,11 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from microdollar.cli.checks import require_fit
 from microdollar.cli.options import (
     BYTES,
     CORPUS,
@@ -15,12 +16,9 @@ from microdollar.cli.options import (
     print_json,
 )
 from microdollar.cli.progress import Bar
-from microdollar.errors import CorpusError, UsageError
+from microdollar.errors import UsageError
 from microdollar.files import require_writable
 from microdollar.units import format_bytes, format_seconds
-
-if TYPE_CHECKING:
-    from microdollar.learn.base import Learner
 
 _OPTIONS = {"ngram": ("order",), "satrnn": ("offsets", "hidden")}
 """Learners that build without a gradient, and the options of each."""
@@ -66,7 +64,7 @@ def build(
         for note in text.notes:
             progress.note(f"note: {note}")
         train = split(text, train_bytes=train_bytes).train
-        _check_length(learner, corpus, len(train))
+        require_fit(learner, corpus, len(train), typed=_OPTIONS[network])
         progress(0, 0, "compiling")
         learner.warm_up()
         started = time.perf_counter()
@@ -116,16 +114,3 @@ def _check_target(folder: Path) -> None:
     require_writable(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").exists():
         raise UsageError(f"{folder} holds other files than a model's. Name a new folder.")
-
-
-def _check_length(learner: "Learner", corpus: str, train_bytes: int) -> None:
-    """A text must be longer than the longest context, or that context is never seen."""
-    options = learner.config()
-    for name in ("order", "offsets"):
-        longest = options.get(name, 0)
-        if train_bytes <= longest:
-            hint = f"Type --{name} {train_bytes - 1}" if train_bytes > 1 else "Give more text"
-            raise CorpusError(
-                f"corpus {corpus!r} gives {train_bytes} training bytes, not more than the longest "
-                f"context of {longest} (--{name}). {hint}, or name a longer text."
-            )

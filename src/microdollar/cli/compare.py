@@ -3,21 +3,30 @@
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from microdollar.cli.options import BYTES, CORPUS, COUNT, FOLDER, json_option
+from microdollar.cli.checks import require_fit
+from microdollar.cli.options import BYTES, CORPUS, COUNT, FOLDER, SECONDS, json_option
 from microdollar.cli.progress import Bar
 from microdollar.errors import UnknownNameError, UsageError
-from microdollar.files import require_writable, whole_file
-from microdollar.learn.registry import LEARNERS
+from microdollar.files import made_folder, require_writable, whole_file
+from microdollar.learn.registry import LEARNERS, create
 
 if TYPE_CHECKING:
     from microdollar.run.compare import Entry
 
 DEFAULT_LEARNERS = "ngram,satrnn,readout-sgd,rnn-bptt"
+OPTIONS = {
+    "epochs": ("epochs", ("readout-sgd", "rnn-bptt")),
+    "order": ("order", ("ngram",)),
+    "hidden": ("hidden", ("rnn-bptt",)),
+    "budget": ("budget_seconds", ("rnn-bptt",)),
+}
+"""Of each option of a learner: the learner's own name for it, and the learners that take it."""
 
 
 @click.command(short_help="Predicted and measured cost and held-out quality of several learners.")
@@ -34,7 +43,7 @@ DEFAULT_LEARNERS = "ngram,satrnn,readout-sgd,rnn-bptt"
 @click.option("--epochs", type=COUNT, metavar="E", help="Passes of those that take gradients.")
 @click.option("--order", type=COUNT, metavar="K", help="Longest context of ngram, in bytes.")
 @click.option("--hidden", type=COUNT, metavar="H", help="Hidden units of rnn-bptt.")
-@click.option("--budget", type=float, metavar="SECONDS", help="Longest time of rnn-bptt.")
+@click.option("--budget", type=SECONDS, metavar="SECONDS", help="Longest time of rnn-bptt.")
 @click.option("--peers/--no-peers", default=True, help="Also zlib, bz2, xz and PPMd.")
 @click.option("--out", "folder", type=FOLDER, required=True, metavar="DIR", help="Where to.")
 @click.option("--ledger", "ledger_path", type=FOLDER, metavar="FILE", help="Another ledger.")
@@ -61,11 +70,9 @@ def compare(
 
     CORPUS is a file, a folder, - (standard input), enwik8 or python-docs.
     """
-    given: dict[str, dict[str, Any]] = {
-        "ngram": {"order": order},
-        "rnn-bptt": {"hidden": hidden, "budget_seconds": budget},
-    }
-    entries = parse_learners(learners, epochs=epochs, given=given)
+    entries = parse_learners(
+        learners, {"epochs": epochs, "order": order, "hidden": hidden, "budget": budget}
+    )
     results = run_comparison(
         entries,
         corpus,
@@ -79,16 +86,18 @@ def compare(
     show(results, folder, as_json=as_json)
 
 
-def parse_learners(
-    names: str, *, epochs: int | None, given: dict[str, dict[str, Any]]
-) -> "list[Entry]":
+def parse_learners(names: str, given: Mapping[str, float | None]) -> "list[Entry]":
     """The learners of a comma-separated list, with the options that were typed for each.
+
+    Args:
+        names: the list.
+        given: options of ``OPTIONS``, None where they were not typed.
 
     Raises:
         UnknownNameError: if there is no such learner.
-        UsageError: if the list is empty or names one twice.
+        UsageError: if the list is empty or names one twice, or an option is for none of them.
     """
-    from microdollar.run.compare import TRAINED, Entry
+    from microdollar.run.compare import Entry
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted or len(set(wanted)) < len(wanted):
@@ -98,14 +107,19 @@ def parse_learners(
     for name in wanted:
         if name not in LEARNERS:
             raise UnknownNameError("learner", name, LEARNERS)
-    entries = []
-    for name in wanted:
-        options = dict(given.get(name, {}))
-        if name in TRAINED:
-            options["epochs"] = epochs
-        chosen = {key: value for key, value in options.items() if value is not None}
-        entries.append(Entry(learner=name, options=chosen))
-    return entries
+    options: dict[str, dict[str, float]] = {name: {} for name in wanted}
+    for option, value in given.items():
+        if value is None:
+            continue
+        argument, takers = OPTIONS[option]
+        if not set(takers) & set(wanted):
+            raise UsageError(
+                f"--{option} is for {' and '.join(takers)}, not among --learners {names}. "
+                f"Leave it out, or type --learners {names},{takers[-1]}."
+            )
+        for name in set(takers) & set(wanted):
+            options[name][argument] = value
+    return [Entry(learner=name, options=options[name]) for name in wanted]
 
 
 def run_comparison(
@@ -132,6 +146,9 @@ def run_comparison(
         for note in text.notes:
             progress.note(f"note: {note}")
         parts = split(text, train_bytes=train_bytes, test_bytes=test_bytes)
+        for entry in entries:
+            learner = create(entry.learner, **entry.options)
+            require_fit(learner, corpus, train_bytes, typed=OPTIONS)
         device = this_device(calibrate_if_missing=True, progress=progress)
         results = run_all(
             entries,
@@ -144,11 +161,11 @@ def run_comparison(
             progress=progress,
         )
         progress(0, 1, "writing the report")
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / "results.json") as out:
-            json.dump(results, out, indent=2, allow_nan=False)
-            out.write("\n")
-        write_report(results, folder / "report.html")
+        with made_folder(folder):
+            with whole_file(folder / "results.json") as out:
+                json.dump(results, out, indent=2, allow_nan=False)
+                out.write("\n")
+            write_report(results, folder / "report.html")
     return results
 
 

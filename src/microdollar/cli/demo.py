@@ -1,11 +1,10 @@
 """``microdollar demo``: the main job, on text that every Python carries."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from microdollar.cli.compare import parse_learners, run_comparison, show
+from microdollar.cli.compare import run_comparison, show
 from microdollar.cli.options import FOLDER, json_option
 from microdollar.cli.progress import Bar
 from microdollar.files import require_writable
@@ -15,7 +14,7 @@ TRAIN_SHARE = 0.8
 RNN_SECONDS = 40.0
 """The network that is trained gets as many epochs as are predicted to fit, at most 20."""
 MOST_EPOCHS = 20
-LEARNERS = "ngram,satrnn,readout-sgd,rnn-bptt"
+LEARNERS = ("ngram", "satrnn", "readout-sgd", "rnn-bptt")
 
 
 @click.command(short_help="The whole story on a small corpus, in under two minutes.")
@@ -31,10 +30,14 @@ def demo(folder: Path, ledger_path: Path | None, as_json: bool) -> None:
     rest: two that write every weight down from counts, and two that take gradients. DIR gets
     report.html, the page to look at, and results.json.
     """
+    from microdollar.run.compare import Entry
+
     require_writable(folder)
     train_bytes, test_bytes, epochs = _sizes(quiet=as_json)
-    given: dict[str, dict[str, Any]] = {"rnn-bptt": {"epochs": epochs}}
-    entries = parse_learners(LEARNERS, epochs=None, given=given)
+    entries = [
+        Entry(learner=name, options={"epochs": epochs} if name == "rnn-bptt" else {})
+        for name in LEARNERS
+    ]
     results = run_comparison(
         entries,
         CORPUS_NAME,

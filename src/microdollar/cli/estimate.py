@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microdollar.cli.options import BYTES, json_option, print_json
-from microdollar.errors import UsageError
+from microdollar.errors import UnknownNameError, UsageError
 from microdollar.units import (
     format_bytes,
     format_dollars,
@@ -116,9 +116,10 @@ def _work(name: str, arguments: dict[str, Any], train_bytes: int) -> "Work":
 
     try:
         learner = create(name, **arguments)
-    except (TypeError, ValueError) as error:
-        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        raise UsageError(f"{name} does not accept {given}: {error}.") from error
+    except UnknownNameError:
+        raise
+    except UsageError as error:
+        raise UsageError(f"{error} Here it is typed --option KEY=VALUE.") from error
     return learner.work(DataSpec(bytes=train_bytes))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from microdollar.cli.estimate import FORMATS
-from microdollar.cli.options import COUNT, json_option, print_json
+from microdollar.cli.options import COUNT, FILE, FOLDER, json_option, print_json
 from microdollar.errors import LedgerError
 from microdollar.files import whole_file
 
@@ -52,7 +52,7 @@ def _ledger_option(command: Command) -> Command:
     return click.option(
         "--ledger",
         "path",
-        type=click.Path(path_type=Path),
+        type=FOLDER,
         metavar="FILE",
         help="The ledger; otherwise ledger.db in MICRODOLLAR_HOME or the application folder.",
     )(command)
@@ -174,7 +174,7 @@ def compare(row_ids: tuple[int, ...], path: Path | None, as_json: bool) -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    type=FILE,
     metavar="FILE",
     help="Where to; standard output otherwise.",
 )

@@ -1,6 +1,7 @@
 """Parameter types and options that several commands share."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -80,8 +81,47 @@ class _Corpus(click.ParamType):  # type: ignore[type-arg]
 CORPUS = _Corpus()
 """Anything that :func:`microdollar.learn.corpus.load_corpus` reads."""
 
-FOLDER = click.Path(path_type=Path)
+
+class _PathName(click.Path):
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401
+        """As ``click.Path``, but an empty name is not the folder that one is in."""
+        if value == "":
+            self.fail("an empty name.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _PathName(path_type=Path)
 """A folder; whether it exists or can be made is the command's business."""
+FILE = _PathName(path_type=Path, dir_okay=False, allow_dash=True)
+"""A file that may be there or not, but no folder."""
+
+
+class _Seconds(click.ParamType):  # type: ignore[type-arg]
+    name = "seconds"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """A positive, finite number."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            self.fail(f"{value!r} is not a number of seconds above 0.", param, ctx)
+        return seconds
+
+
+SECONDS = _Seconds()
+"""A duration above zero."""
 
 
 def json_option(command: Command) -> Command:

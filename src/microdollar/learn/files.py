@@ -14,13 +14,14 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from microdollar.errors import MissingExtraError, ModelFileError
+from microdollar.files import made_folder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -103,7 +104,7 @@ def save_folder(folder: Path, tensors: "Mapping[str, Array]", config: Mapping[st
     target = Path(os.path.realpath(folder))
     try:
         _refuse_foreign(folder, target)
-        with _made_parents(target), _temporary_sibling(target) as fresh:
+        with made_folder(target.parent), _temporary_sibling(target) as fresh:
             (fresh / CONFIG_NAME).write_text(text, encoding="utf-8")
             _write_tensors(fresh / TENSORS_NAME, plain)
             for path in (fresh / CONFIG_NAME, fresh / TENSORS_NAME, fresh):
@@ -230,23 +231,6 @@ def _refuse_foreign(folder: Path, target: Path) -> None:
             "so it was left as it is",
             "Name a new folder.",
         )
-
-
-@contextmanager
-def _made_parents(target: Path) -> Iterator[None]:
-    """Make the folders above ``target``; take away again those that were made in vain."""
-    made: list[Path] = []
-    try:
-        for parent in reversed(target.parents):
-            if not parent.is_dir():
-                parent.mkdir(exist_ok=True)
-                made.append(parent)
-        yield
-    except BaseException:
-        for parent in reversed(made):
-            with suppress(OSError):
-                parent.rmdir()
-        raise
 
 
 @contextmanager

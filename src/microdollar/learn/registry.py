@@ -2,7 +2,8 @@
 
 import inspect
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args
 
 from microdollar.errors import UnknownNameError, UsageError
 
@@ -34,5 +35,19 @@ def create(name: str, **options: Any) -> "Learner":  # noqa: ANN401
         raise UsageError(
             f"{name} has no option {unknown[0]!r}. It accepts: {', '.join(accepted) or 'none'}."
         )
+    for option, value in options.items():
+        _check(f"{name}: {option}", value, accepted[option].annotation)
     learner: Learner = factory(**options)
     return learner
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def _check(what: str, value: object, annotation: object) -> None:
+    """Refuse a value of another type, which could be estimated and then not run."""
+    kinds = get_args(annotation) or (annotation,)
+    fits = type(value) in kinds or (type(value) is int and float in kinds)
+    if not fits and all(kind in (*_WORDS, NoneType) for kind in kinds):
+        wanted = " or ".join(_WORDS.get(kind, "nothing") for kind in kinds)
+        raise UsageError(f"{what} must be {wanted}, got {str(value)[:60]!r}.")

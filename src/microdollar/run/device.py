@@ -153,7 +153,7 @@ def load_rates(machine: Machine) -> Rates | None:
         return None
     except OSError as error:
         raise MicrodollarError(
-            f"{path}: can't be read ({error.strerror}). Type: microdollar calibrate"
+            f"{path}: can't be read ({error.strerror}). Set MICRODOLLAR_HOME to a folder that can."
         ) from error
     try:
         return _parse(text, machine)

@@ -33,9 +33,11 @@ def whole_file(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
             out.flush()
             os.fsync(out.fileno())
         fresh.replace(target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             fresh.unlink()
+        if isinstance(error, OSError) and error.filename in (None, str(fresh)):
+            error.filename = str(path)  # the name that the user knows
         raise
 
 

@@ -11,33 +11,8 @@ from microdollar.cost import Quantity
 from microdollar.errors import CorpusError
 from microdollar.learn.registry import LEARNERS
 from microdollar.ledger import Ledger
-from microdollar.spec import DeviceSpec, Rates
+from microdollar.spec import DeviceSpec
 from microdollar.work import Buffer, Op, Work, tally
-
-KINDS = [
-    f"{runtime}/{dtype}"
-    for runtime in ("compiled", "numpy", "torch")
-    for dtype in ("float32", "float64")
-]
-RATES = Rates(
-    matmul_flops_per_second={key: ((1.0, 1e10),) for key in KINDS},
-    matmul_thread_gain=((1.0, 1.5),),
-    stream_bytes_per_second=((1.0, 1e9),),
-    stream_thread_gain=1.5,
-    first_touch_bytes_per_second=1e9,
-    elementwise_flops_per_second=dict.fromkeys(KINDS, 1e9),
-    transcendental_flops_per_second={
-        **dict.fromkeys(KINDS, 1e8),
-        **{f"{key}/{name}": 1e8 for key in KINDS for name in ("exp", "log", "tanh")},
-    },
-    int_ops_per_second=1e9,
-    increments_per_second=((1.0, 1e8),),
-    probes_per_second=((1.0, 1e7),),
-    random_thread_gain=1.5,
-    call_seconds={"numpy": 1e-6, "torch": 2e-6},
-    spread=1.1,
-    measured_at="2026-11-22T00:00:00+00:00",
-)
 
 
 class Fixed:
@@ -45,14 +20,14 @@ class Fixed:
 
     name = "fixed"
 
-    def __init__(self, *, seconds: float = 0.0, fail: bool = False) -> None:
-        self.seconds, self.fail = seconds, fail
+    def __init__(self, *, seconds: float = 0.0, fail: bool = False, int_ops: int = 10**9) -> None:
+        self.seconds, self.fail, self.int_ops = seconds, fail, int_ops
 
     def config(self):
-        return {"seconds": self.seconds, "fail": self.fail}
+        return {"seconds": self.seconds, "fail": self.fail, "int_ops": self.int_ops}
 
     def work(self, data):
-        op = Op(name="think", kind="elementwise", int_ops=10**9)
+        op = Op(name="think", kind="elementwise", int_ops=self.int_ops)
         return Work(
             ops=(op,), buffers=(Buffer(name="held", bytes=1000),), notes=("one", "two", "three")
         )
@@ -100,7 +75,7 @@ def fixed(monkeypatch):
 
 
 @pytest.fixture
-def device():
+def device(rates):
     """This machine as the tests want it: a cent an hour, everything measured."""
     return DeviceSpec(
         name="bench",
@@ -114,7 +89,7 @@ def device():
         busy_watts=Quantity(value=10.0, basis="assumed"),
         dollars_per_hour=Quantity(value=0.01, basis="datasheet"),
         price_source="a price list",
-        rates=RATES,
+        rates=rates,
     )
 
 

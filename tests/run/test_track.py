@@ -230,3 +230,12 @@ def test_the_user_s_ledger_and_this_machine_are_what_is_taken(tmp_path, device, 
         run.fit(DATA)
     assert asked == [("this", True)]
     assert len(Ledger(tmp_path / "ledger.db").rows()) == 1
+
+
+@pytest.mark.usefixtures("fixed")
+def test_a_run_of_a_few_bytes_does_not_teach_about_a_long_one(ledger, device):
+    """Predicted to take a microsecond, it took 50,000 times as long; that is its overhead."""
+    run_once(ledger, device, seconds=0.05, int_ops=1000)
+    assert run_once(ledger, device).predicted.seconds.value == pytest.approx(1.0, rel=0.01)
+    like = run_once(ledger, device, seconds=0.05, int_ops=2000).predicted.seconds.value
+    assert like > 1e-3

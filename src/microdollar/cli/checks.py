@@ -1,9 +1,10 @@
 """What would fail after minutes of work, found before it."""
 
 from collections.abc import Collection
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from microdollar.errors import CorpusError, MicrodollarError
+from microdollar.errors import CorpusError, MicrodollarError, MissingExtraError
 from microdollar.units import format_bytes
 
 if TYPE_CHECKING:
@@ -51,3 +52,14 @@ def require_fit(
             f"bytes, this machine has {format_bytes(have)}. "
             f"Give {' or '.join(['fewer --train-bytes', *smaller])}."
         )
+
+
+def require_report() -> None:
+    """Refuse work that ends in a report where a package that draws it is not installed.
+
+    Raises:
+        MissingExtraError: naming the package.
+    """
+    for package in ("jinja2", "matplotlib"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "report", "the report")

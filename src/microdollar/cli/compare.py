@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microdollar.cli.checks import require_fit
+from microdollar.cli.checks import require_fit, require_report
 from microdollar.cli.options import BYTES, CORPUS, COUNT, FOLDER, SECONDS, json_option
 from microdollar.cli.progress import Bar
-from microdollar.errors import UnknownNameError, UsageError
+from microdollar.errors import MicrodollarError, UnknownNameError, UsageError
 from microdollar.files import made_folder, require_writable, whole_file
 from microdollar.learn.registry import LEARNERS, create
 
@@ -141,6 +141,7 @@ def run_comparison(
     from microdollar.run.device import this_device
 
     require_writable(folder)
+    require_report()
     with Bar(quiet=quiet) as progress:
         text = load_corpus(corpus, limit=train_bytes + test_bytes, progress=progress)
         for note in text.notes:
@@ -165,7 +166,12 @@ def run_comparison(
             with whole_file(folder / "results.json") as out:
                 json.dump(results, out, indent=2, allow_nan=False)
                 out.write("\n")
-            write_report(results, folder / "report.html")
+            try:
+                write_report(results, folder / "report.html")
+            except MicrodollarError as error:
+                raise MicrodollarError(
+                    f"{error} The results are whole: type microdollar report {folder} -o FILE"
+                ) from error
     return results
 
 

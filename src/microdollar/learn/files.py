@@ -107,6 +107,8 @@ def save_folder(folder: Path, tensors: "Mapping[str, Array]", config: Mapping[st
         with made_folder(target.parent), _temporary_sibling(target) as fresh:
             (fresh / CONFIG_NAME).write_text(text, encoding="utf-8")
             _write_tensors(fresh / TENSORS_NAME, plain)
+            # safetensors makes files for their owner alone.
+            (fresh / TENSORS_NAME).chmod(stat.S_IMODE((fresh / CONFIG_NAME).stat().st_mode))
             for path in (fresh / CONFIG_NAME, fresh / TENSORS_NAME, fresh):
                 _sync(path)
             _move_into_place(fresh, target)

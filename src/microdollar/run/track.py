@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 UNCORRECTED_SECONDS = "uncorrected_seconds"
 UNCORRECTED_MEMORY_BYTES = "uncorrected_memory_bytes"
+LIKE_SIZE = 10.0
+"""A past run teaches if it was predicted to take up to so many times as long, or as short."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,25 +125,41 @@ def track(
 
 def predict(learner: Learner, data: DataSpec, device: DeviceSpec, ledger: Ledger) -> Estimate:
     """What ``learner`` costs on ``device``, corrected by the ledger's past runs of both."""
-    return estimate_work(
-        learner.work(data), device, correction=past_correction(ledger, learner.name, device)
-    )
+    work = learner.work(data)
+    seconds = estimate_work(work, device).cost.seconds.value
+    if seconds is None:
+        return estimate_work(work, device)
+    correction = past_correction(ledger, learner.name, device, seconds=seconds)
+    return estimate_work(work, device, correction=correction)
 
 
-def past_correction(ledger: Ledger, learner: str, device: DeviceSpec) -> Correction | None:
-    """What past runs of a learner on a device teach; None if there are none."""
+def past_correction(
+    ledger: Ledger, learner: str, device: DeviceSpec, *, seconds: float
+) -> Correction | None:
+    """What past runs of a learner on a device teach; None if there are none.
+
+    Only runs of a like size teach: of a run of a few bytes nearly all is overhead.
+
+    Args:
+        ledger: the past runs.
+        learner: its name.
+        device: where they ran.
+        seconds: what is predicted now, before any correction.
+    """
     past = []
     for record in ledger.rows(learner=learner, device=device.name, limit=200):
         stated = {assumption.key: assumption.value for assumption in record.assumptions}
-        seconds = stated.get(UNCORRECTED_SECONDS)
+        predicted = stated.get(UNCORRECTED_SECONDS)
         memory = stated.get(UNCORRECTED_MEMORY_BYTES)
-        if record.measured is None or not isinstance(seconds, int | float):
+        if record.measured is None or not isinstance(predicted, int | float):
+            continue
+        if not seconds / LIKE_SIZE <= predicted <= seconds * LIKE_SIZE:
             continue
         if (measured := record.measured.seconds.value) is None:
             continue
         past.append(
             PastRun(
-                predicted_seconds=seconds,
+                predicted_seconds=predicted,
                 measured_seconds=measured,
                 predicted_memory_bytes=memory if isinstance(memory, int | float) else None,
                 measured_memory_bytes=record.measured.memory_bytes.value,

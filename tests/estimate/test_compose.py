@@ -52,6 +52,14 @@ WORK = Work(
 )
 
 
+def test_counts_beyond_the_precision_of_floats_are_exact():
+    odd = 2**53 + 1
+    ops = tuple(Op(name="add", kind="elementwise", flops=odd, repeats=times) for times in (1, 3, 7))
+    flops = estimate_work(Work(ops=ops, buffers=()), DEVICE).cost.flops
+    assert flops.value == 11 * odd
+    assert flops.low <= flops.value <= flops.high
+
+
 def test_the_six_quantities():
     cost = estimate_work(WORK, DEVICE).cost
     assert cost.flops.value == 2 * 10**9

@@ -111,7 +111,9 @@ def _cost(
         per_second = per_second.times(hour)
     return Cost(
         flops=_count(work, lambda op: op.total_flops),
-        int_ops=_count(work, lambda op: op.total_int_ops),
+        int_ops=_count(work, lambda op: op.total_int_ops)
+        if work.int_ops_uncounted is None
+        else Quantity.missing(work.int_ops_uncounted),
         memory_bytes=memory,
         seconds=seconds,
         joules=watts.times(seconds),
@@ -120,10 +122,12 @@ def _cost(
 
 
 def _count(work: Work, count: Callable[[Op], int]) -> Quantity:
+    total = sum(count(op) for op in work.ops)
+    # Past 2**53 a sum of floats may round to the other side of the exact total.
     return Quantity(
-        value=sum(count(op) for op in work.ops),
-        low=sum(count(op) / op.uncertainty for op in work.ops),
-        high=sum(count(op) * op.uncertainty for op in work.ops),
+        value=total,
+        low=min(total, sum(count(op) / op.uncertainty for op in work.ops)),
+        high=max(total, sum(count(op) * op.uncertainty for op in work.ops)),
         basis="formula",
     )
 

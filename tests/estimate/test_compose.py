@@ -151,3 +151,9 @@ def test_estimating_needs_no_numpy():
         "assert not {'numpy', 'torch', 'numba'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_integers_that_nobody_counted_are_missing_and_not_zero() -> None:
+    work = Work(ops=(), int_ops_uncounted="torch hides them")
+    found = estimate_work(work, DEVICE).cost.int_ops
+    assert (found.value, found.reason) == (None, "torch hides them")

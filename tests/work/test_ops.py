@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microdollar.work import Buffer, Op, Work, combine, matmul
+from microdollar.work import Buffer, Op, Work, matmul
 
 SIZES = st.integers(0, 10**6)
 ops = st.builds(
@@ -60,13 +60,3 @@ def test_totals_are_exact_beyond_64_bits():
     op = Op(name="a", kind="elementwise", repeats=2**40, flops=2**40 + 1, int_ops=3)
     assert op.total_flops == 2**80 + 2**40
     assert Work(ops=(op, op)).int_ops == 6 * 2**40
-
-
-@given(st.lists(works, max_size=4))
-def test_combining_adds_everything_in_order(parts):
-    whole = combine(iter(parts))
-    assert whole.flops == sum(part.flops for part in parts)
-    assert whole.int_ops == sum(part.int_ops for part in parts)
-    assert whole.memory_bytes == sum(part.memory_bytes for part in parts)
-    assert whole.ops == tuple(op for part in parts for op in part.ops)
-    assert whole.notes == tuple(note for part in parts for note in part.notes)

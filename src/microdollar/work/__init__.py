@@ -1,5 +1,5 @@
 """What a computation does: operations and bytes, with no machine and no price."""
 
-from microdollar.work.ops import Buffer, Op, Work, combine, matmul
+from microdollar.work.ops import Buffer, Op, Work, matmul
 
-__all__ = ["Buffer", "Op", "Work", "combine", "matmul"]
+__all__ = ["Buffer", "Op", "Work", "matmul"]

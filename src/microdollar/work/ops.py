@@ -6,7 +6,6 @@ bytes that stay allocated. Turning either into seconds needs a device and is don
 on the data (how many contexts a text has), the op says so in ``uncertainty``.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,6 +85,8 @@ class Work:
     buffers: tuple[Buffer, ...] = ()
     notes: tuple[str, ...] = ()
     """Assumptions that a reader of the numbers should see."""
+    int_ops_uncounted: str | None = None
+    """Why integer operations are not counted, where they are not; then ``int_ops`` is no total."""
 
     @property
     def flops(self) -> int:
@@ -94,7 +95,7 @@ class Work:
 
     @property
     def int_ops(self) -> int:
-        """Integer operations."""
+        """Integer operations that were counted."""
         return sum(op.total_int_ops for op in self.ops)
 
     @property
@@ -135,14 +136,4 @@ def matmul(
         runtime=runtime,
         calls=1,
         threads=threads,
-    )
-
-
-def combine(parts: Iterable[Work]) -> Work:
-    """Parts that run one after the other and keep their buffers (an upper bound of the peak)."""
-    works = tuple(parts)
-    return Work(
-        ops=tuple(op for work in works for op in work.ops),
-        buffers=tuple(buffer for work in works for buffer in work.buffers),
-        notes=tuple(note for work in works for note in work.notes),
     )

@@ -130,7 +130,7 @@ def elman_training(
     return Work(
         ops=tuple(ops),
         buffers=_buffers(hidden, cut),
-        notes=("Index arithmetic inside torch's look-ups is not counted.",),
+        int_ops_uncounted="the index arithmetic inside torch's look-ups is not counted",
     )
 
 

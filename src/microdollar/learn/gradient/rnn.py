@@ -40,8 +40,9 @@ class ElmanBPTT:
     """Steps that a gradient goes back."""
     batch: int = 32
     """Streams; fewer on a text so short that they would not fill one segment each."""
-    learning_rate: float = 4e-3
-    """Peak of the one-cycle schedule."""
+    learning_rate: float = 8e-3
+    """Peak of the one-cycle schedule. Of 4e-3, 6e-3, 8e-3 and 1.2e-2 the best on validation bytes
+    of enwik8 (1.2e6 to 1.3e6) after 20 epochs: 2.706, 2.691, 2.691 and 2.926 bits."""
     clip: float = 1.0
     """Largest norm of the gradient of the mean loss."""
     seed: int = 0

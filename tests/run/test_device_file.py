@@ -139,6 +139,13 @@ def test_this_machine_is_calibrated_once(monkeypatch: pytest.MonkeyPatch):
     assert first.cores == describe().cores
 
 
+def test_a_calibration_that_can_not_be_kept_is_not_made(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "calibrate", lambda progress: pytest.fail("it was made"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # as for another than root
+    with pytest.raises(MicrodollarError, match="Set MICRODOLLAR_HOME"):
+        this_device(calibrate_if_missing=True, progress=quiet)
+
+
 def test_find_device_knows_this_and_the_catalog():
     assert find_device("T4", calibrate_if_missing=False, progress=quiet).name == "NVIDIA T4"
     with pytest.raises(CannotEstimateError):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from microdollar.cost import Quantity
-from microdollar.errors import CannotEstimateError, MicrodollarError
-from microdollar.files import whole_file
+from microdollar.errors import CannotEstimateError, MicrodollarError, UsageError
+from microdollar.files import require_writable, whole_file
 from microdollar.measure.machine import Machine, calibrate, describe
 from microdollar.spec.device import DeviceSpec, Rates
 from microdollar.spec.device_catalog import cpu_price, list_devices, load_device
@@ -59,7 +59,8 @@ def this_device(*, calibrate_if_missing: bool, progress: Report) -> DeviceSpec:
 
     Raises:
         CannotEstimateError: if there is no calibration and none may be made.
-        MicrodollarError: if the saved calibration is damaged or can't be read.
+        MicrodollarError: if the saved calibration is damaged or can't be read, or a new one
+            can't be kept.
         MissingExtraError: if there is none and numba is not installed.
     """
     machine = describe()
@@ -70,6 +71,12 @@ def this_device(*, calibrate_if_missing: bool, progress: Report) -> DeviceSpec:
                 f"this machine ({machine.name}, {machine.cores} cores) was not measured yet. "
                 "Type: microdollar calibrate"
             )
+        try:
+            require_writable(calibration_path(machine).parent)
+        except UsageError as error:
+            raise MicrodollarError(
+                f"a calibration can't be kept: {error} Set MICRODOLLAR_HOME to it."
+            ) from error
         rates = calibrate(progress)
         save_rates(machine, rates)
     return device_of(machine, rates)

@@ -8,6 +8,7 @@ import pytest
 
 from microdollar.cost import Quantity
 from microdollar.estimate import Correction, Estimate, Factor, estimate_work
+from microdollar.estimate.compose import MEMORY_FACTOR
 from microdollar.spec import DeviceSpec, Rates
 from microdollar.work import Buffer, Op, Work
 
@@ -66,7 +67,8 @@ def test_the_six_quantities():
     assert cost.flops.low == pytest.approx(2e9 / 1.5)
     assert cost.int_ops.value == cost.int_ops.low == 4 * 10**8 + 10
     assert cost.memory_bytes.value == 1500
-    assert (cost.memory_bytes.low, cost.memory_bytes.high) == (1250, 2000)
+    assert cost.memory_bytes.low == pytest.approx(1250 / MEMORY_FACTOR)
+    assert cost.memory_bytes.high == pytest.approx(2000 * MEMORY_FACTOR)
     assert cost.seconds.value == pytest.approx(1 + 2 + 1)
     # One of two cores computes: half way from 2 to 10 watts.
     assert cost.joules.value == pytest.approx(6 * 4)

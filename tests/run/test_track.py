@@ -140,6 +140,15 @@ def test_failed_runs_and_those_elsewhere_teach_nothing(ledger, device):
 
 
 @pytest.mark.usefixtures("fixed")
+def test_only_runs_since_the_last_calibration_teach(ledger, device):
+    for _ in range(3):
+        run_once(ledger, device, seconds=0.05)
+    rates = dataclasses.replace(device.rates, measured_at="2031-01-01T00:00:00+00:00")
+    again = dataclasses.replace(device, rates=rates)
+    assert run_once(ledger, again).predicted.seconds.value == pytest.approx(1.0, rel=0.01)
+
+
+@pytest.mark.usefixtures("fixed")
 def test_every_assumption_is_in_the_row_though_some_share_a_key(ledger, device):
     run_once(ledger, device)
     found = stated(ledger.rows()[0])

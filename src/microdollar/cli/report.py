@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from microdollar.cli.options import FILE
 from microdollar.errors import UsageError
 
 NAME = "results.json"
@@ -16,14 +17,14 @@ PLACES = (Path(NAME), Path("demo", NAME))
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Where to; report.html beside the results otherwise.",
 )
 @click.option(
     "--ledger",
     "ledger_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Also say how good the predictions in this ledger were so far.",
 )

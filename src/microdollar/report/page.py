@@ -1,11 +1,11 @@
 """One HTML page that opens without a network: figures, tables, assumptions, and the data."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from microdollar.errors import MissingExtraError
+from microdollar.files import whole_file
 from microdollar.ledger import Record
 from microdollar.report import content, figures
 from microdollar.report.facts import headline, points, ratios
@@ -27,17 +27,13 @@ def write_report(results: Mapping[str, Any], path: Path, *, history: Sequence[Re
         MissingExtraError: if jinja2 or matplotlib is not installed.
     """
     text = render_report(results, history=history)
-    # Beside the file, so that the last step is a rename within one file system.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        with whole_file(path) as out:
+            out.write(text)
     except OSError as error:
         raise ResultsError(
             f"can't write {path}: {error.strerror or error}. Name another file with -o."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def render_report(results: Mapping[str, Any], *, history: Sequence[Record] = ()) -> str:

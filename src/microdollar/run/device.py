@@ -22,7 +22,7 @@ from microdollar.spec.home import home_folder
 
 THIS = "this"
 """Name of the machine that runs."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _LIBRARIES = ("numba", "numpy", "torch")
 _LARGEST_FILE_BYTES = 1_000_000
 

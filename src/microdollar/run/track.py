@@ -14,7 +14,7 @@ from microdollar.ledger import Assumption, Ledger, Record
 from microdollar.measure import Meter, Reading
 from microdollar.run.device import THIS, find_device
 from microdollar.run.provenance import commit, versions
-from microdollar.spec import DataSpec, DeviceSpec, Plan
+from microdollar.spec import DataSpec, DeviceSpec, Plan, Rates
 
 if TYPE_CHECKING:
     from microdollar.learn.arrays import ByteArray
@@ -138,7 +138,8 @@ def past_correction(
 ) -> Correction | None:
     """What past runs of a learner on a device teach; None if there are none.
 
-    Only runs of a like size teach: of a run of a few bytes nearly all is overhead.
+    Only runs of a like size teach, since of a run of a few bytes nearly all is overhead, and
+    only runs since the device was last calibrated, since a factor belongs to its rates.
 
     Args:
         ledger: the past runs.
@@ -153,6 +154,8 @@ def past_correction(
         memory = stated.get(UNCORRECTED_MEMORY_BYTES)
         if record.measured is None or not isinstance(predicted, int | float):
             continue
+        if _calibrated_at(record.device.get("rates")) != _calibrated_at(device.rates):
+            continue  # a factor on other rates
         if not seconds / LIKE_SIZE <= predicted <= seconds * LIKE_SIZE:
             continue
         if (measured := record.measured.seconds.value) is None:
@@ -166,6 +169,13 @@ def past_correction(
             )
         )
     return fit_correction(past)
+
+
+def _calibrated_at(rates: Any) -> str | None:  # noqa: ANN401
+    """When rates were measured, of a device or of its record."""
+    if isinstance(rates, Rates):
+        return rates.measured_at
+    return rates.get("measured_at") if isinstance(rates, dict) else None
 
 
 def measured_cost(reading: Reading, device: DeviceSpec) -> Cost:

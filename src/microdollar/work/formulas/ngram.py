@@ -31,6 +31,10 @@ INT_OPS_PER_WEIGHT = 16
 ROW_BYTES, SUFFIX_BYTES, SLOT_BYTES = 32, 4, 8
 WRITE_BYTES = 4 + 4 + 8 + 16
 """While weights are written: weight, bias, probability, mass and factor, a node."""
+EVIDENCE_BYTES = 2 * 2 * 128 * 8
+"""Earned and given, frozen and adaptive, of 128 classes of evidence, for an order."""
+SAMPLE_BYTES = 2 * 8 * 2**15
+"""Two sets of hashes."""
 SCORE_BYTES = 4
 """Log-probability of a node, summed when the weights are there."""
 HELD_BACK_SHARE, MIN_HELD_BACK_BYTES = 0.1, 1000
@@ -188,14 +192,21 @@ def ngram_work(train_bytes: int, order: int, distinct: tuple[int, ...] | None = 
             uncertainty=factor,
         ),
     ]
+    counting = (
+        Buffer(name="nodes", bytes=(capacity + 1) * ROW_BYTES, uncertainty=factor),
+        Buffer(name="suffix links", bytes=(capacity + 1) * SUFFIX_BYTES, uncertainty=factor),
+        Buffer(name="hash table", bytes=slots_for(capacity) * SLOT_BYTES, uncertainty=factor),
+        Buffer(name="weights while written", bytes=nodes * WRITE_BYTES, uncertainty=factor),
+        Buffer(name="evidence", bytes=EVIDENCE_BYTES * (order + 1)),
+    )
+    # The sample is dropped before counting begins; a short text never needs more again.
+    sample = (
+        Buffer(name="hashes of strings", bytes=8 * train_bytes),
+        Buffer(name="sample of strings", bytes=SAMPLE_BYTES),
+    )
     return Work(
         ops=tuple(ops),
-        buffers=(
-            Buffer(name="nodes", bytes=(capacity + 1) * ROW_BYTES, uncertainty=factor),
-            Buffer(name="suffix links", bytes=(capacity + 1) * SUFFIX_BYTES, uncertainty=factor),
-            Buffer(name="hash table", bytes=slots_for(capacity) * SLOT_BYTES, uncertainty=factor),
-            Buffer(name="weights while written", bytes=nodes * WRITE_BYTES, uncertainty=factor),
-        ),
+        buffers=max(counting, sample, key=lambda held: sum(buffer.bytes for buffer in held)),
         notes=(
             f"{nodes:,} distinct strings of up to {order + 1} bytes, "
             + ("sampled from the text" if factor == LOOKED_AT_FACTOR else "as in English text"),

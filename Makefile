@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test lint clean
+CORE := dist/venv/bin
+
+.PHONY: run test lint wheel clean
 
 run: $(VENV)/.run
 	$(BIN)/microdollar demo --out demo
@@ -17,6 +19,17 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# The wheel in an empty environment: predicting needs no extra, and no file is forgotten.
+wheel: $(VENV)/.test
+	rm -rf dist
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv dist/venv
+	$(CORE)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt dist/*.whl
+	$(CORE)/microdollar --help >/dev/null
+	$(CORE)/microdollar estimate --learner rnn-bptt --train-bytes 1M --device h100-sxm --json >/dev/null
+	$(CORE)/microdollar ledger list --ledger dist/ledger.db
+	$(CORE)/python -c 'from importlib.resources import files; package = files("microdollar"); assert all(package.joinpath(name).is_file() for name in ("py.typed", "report/templates/report.html.j2"))'
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "microdollar needs Python 3.11 or newer. Type: make PYTHON=python3.11 $(MAKECMDGOALS)")'
@@ -33,4 +46,4 @@ $(VENV)/.test: $(VENV)/.run
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

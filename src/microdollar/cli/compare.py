@@ -95,7 +95,7 @@ def parse_learners(names: str, given: Mapping[str, float | None]) -> "list[Entry
 
     Raises:
         UnknownNameError: if there is no such learner.
-        UsageError: if the list is empty or names one twice, or an option is for none of them.
+        UsageError: if the list is empty or names one twice.
     """
     from microdollar.run.compare import Entry
 
@@ -113,9 +113,9 @@ def parse_learners(names: str, given: Mapping[str, float | None]) -> "list[Entry
             continue
         argument, takers = OPTIONS[option]
         if not set(takers) & set(wanted):
-            raise UsageError(
-                f"--{option} is for {' and '.join(takers)}, not among --learners {names}. "
-                f"Leave it out, or type --learners {names},{takers[-1]}."
+            click.echo(
+                f"note: --{option} is for {' and '.join(takers)}, not among --learners {names}",
+                err=True,
             )
         for name in set(takers) & set(wanted):
             options[name][argument] = value

@@ -12,7 +12,7 @@ run: $(VENV)/.run
 	$(BIN)/microdollar demo --out demo
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -q
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,3 +1,4 @@
+import mmap
 import subprocess
 import sys
 import tracemalloc
@@ -13,6 +14,13 @@ MB = 1_000_000
 
 def array(megabytes):
     return np.ones(megabytes * MB, dtype=np.uint8)
+
+
+def hold(megabytes):
+    """Fresh pages, given back at once: malloc may find room that the process holds already."""
+    with mmap.mmap(-1, megabytes * MB) as pages:
+        for start in range(0, len(pages), mmap.PAGESIZE):
+            pages[start] = 1
 
 
 def test_peak_of_a_known_allocation():
@@ -103,13 +111,12 @@ def test_a_program_that_stops_tracing_leaves_no_number():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
 def test_process_peak_of_each_window():
-    # All above 32 MB, which malloc gives back to the system at once.
-    array(160)  # a peak from before every window
+    hold(160)  # a peak from before every window
     with Meter(allocated=False, sensors=()) as outer:
         with Meter(allocated=False, sensors=()) as big:
-            array(80)
+            hold(80)
         with Meter(allocated=False, sensors=()) as small:
-            array(40)
+            hold(40)
     peaks = [meter.reading.process_bytes for meter in (outer, big, small)]
     if any(peak.basis != "counter" for peak in peaks):
         pytest.skip("this kernel does not let a process set its mark back")

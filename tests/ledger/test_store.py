@@ -311,3 +311,18 @@ def test_whether_it_can_be_written_is_seen_beforehand(ledger, tmp_path, monkeypa
     for path in (ledger.path, tmp_path / "new" / "ledger.db"):
         with pytest.raises(LedgerError, match="no permission"):
             Ledger(path).require_writable()
+
+
+def test_a_refused_file_is_not_held_open(tmp_path, monkeypatch):
+    path = tmp_path / "not.db"
+    path.write_bytes(b"words, words, words" * 500)
+    opened = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *a, **k: opened.append(connect(*a, **k)) or opened[-1]
+    )
+    with pytest.raises(LedgerError, match="not a ledger"):
+        Ledger(path).rows()
+    assert len(opened) == 1
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")

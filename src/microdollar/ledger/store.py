@@ -203,11 +203,15 @@ class Ledger:
             timeout=self._busy_seconds,
             isolation_level=None,
         )
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys = ON")
-        # EXTRA is FULL plus a flush of the folder, without which a power cut could bring a
-        # deleted journal back and so undo a row that was already acknowledged.
-        connection.execute("PRAGMA synchronous = EXTRA")
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA foreign_keys = ON")
+            # EXTRA is FULL plus a flush of the folder, without which a power cut could bring a
+            # deleted journal back and so undo a row that was already acknowledged.
+            connection.execute("PRAGMA synchronous = EXTRA")
+        except sqlite3.Error:  # a file that is no database, or is locked
+            connection.close()
+            raise
         return connection
 
     def _refuse_what_is_no_file(self) -> None:

@@ -128,3 +128,10 @@ def test_the_weakest_basis():
 def test_a_quantity_can_not_be_changed():
     with pytest.raises(AttributeError):
         Quantity(value=1.0, basis="clock").value = 2.0
+
+
+def test_an_interval_contains_its_ends_and_what_rounding_leaves():
+    quantity = Quantity(value=100.0, low=90.0, high=110.0, basis="formula")
+    assert quantity.contains(90.0) and quantity.contains(110.0) and quantity.contains(110.1)
+    assert not quantity.contains(89.8) and not quantity.contains(110.2)
+    assert not Quantity.missing("unknown").contains(0.0)

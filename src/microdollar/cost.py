@@ -24,6 +24,10 @@ _STRENGTH: tuple[Basis, ...] = (
 )
 assert set(_STRENGTH) == set(get_args(Basis))
 
+ROUNDING = 1e-3
+"""A measurement this close to the ends of an interval counts as inside: a formula that leaves
+out a few operations in a million is not wrong."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
@@ -86,6 +90,12 @@ class Quantity:
             basis=weakest(self.basis, other.basis),
             reason="; ".join(r for r in (self.reason, other.reason) if r) or None,
         )
+
+    def contains(self, value: float) -> bool:
+        """Whether a value lies within the interval, or within ``ROUNDING`` of its ends."""
+        if self.low is None or self.high is None:
+            return False
+        return self.low * (1 - ROUNDING) <= value <= self.high * (1 + ROUNDING)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary with every field, ``None`` where there is none."""

@@ -23,6 +23,7 @@ NEEDED_FOR = {
     "pooch": "downloading enwik8",
     "pyppmd": "comparing with PPMd",
     "safetensors": "saving and loading models",
+    "threadpoolctl": "learning from counts, calibrate",
     "torch": "the trained baselines",
     "jinja2": "the HTML report",
     "matplotlib": "the figures of the report",

@@ -24,7 +24,7 @@ class Comparison:
     absolute_percentage_error: float | None
     """100 |predicted - measured| / measured; 0 if both are 0; None if only the measurement is."""
     inside: bool | None
-    """Whether the measurement fell into the predicted interval, ends included."""
+    """Whether the measurement fell into the predicted interval, as ``Quantity.contains`` says."""
     reason: str | None
     """Why something above is None."""
 
@@ -80,8 +80,7 @@ def _compare(record: Record, name: str) -> Comparison:
         absent = [("no prediction", predicted), ("no measurement", measured)]
         reason = "; ".join(f"{what}: {q.reason}" for what, q in absent if q.value is None)
     else:
-        assert predicted.low is not None and predicted.high is not None
-        inside = predicted.low <= measured.value <= predicted.high
+        inside = predicted.contains(measured.value)
         if predicted.value == measured.value:
             ratio, error = 1.0, 0.0
         elif predicted.value == 0:

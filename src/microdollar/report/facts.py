@@ -43,9 +43,6 @@ MEASURES = (
     Measure(name="int_ops", title="Integer operations", format=_int_op),
     Measure(name="memory_bytes", title="Allocated memory", format=format_bytes),
 )
-ROUNDING = 1e-3
-"""A measurement this close to the ends of an interval counts as inside: a formula that leaves
-out a few operations in a million is not wrong."""
 DOLLARS, SECONDS = MEASURES[0], MEASURES[1]
 
 
@@ -184,7 +181,7 @@ def ratios(results: Results) -> tuple[list[Ratio], list[Gap]]:
 def _ratio(index: int, measure: Measure, predicted: Quantity, measured: Quantity) -> Ratio:
     assert predicted.value and predicted.low is not None and predicted.high is not None
     assert measured.value is not None
-    inside = predicted.low * (1 - ROUNDING) <= measured.value <= predicted.high * (1 + ROUNDING)
+    inside = predicted.contains(measured.value)
     partial = measured.coverage is not None and measured.coverage < 1
     verdict: Verdict = "at least" if partial else "inside" if inside else "outside"
     return Ratio(

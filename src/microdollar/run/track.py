@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from microdollar.cost import Cost
@@ -34,6 +35,8 @@ class Run:
     learner: Learner
     device: DeviceSpec
     estimate: Estimate
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    """When the run began, ISO 8601."""
     scores: dict[str, float | None] = field(default_factory=dict)
     """Quality by name, set by the caller before the block ends, e.g. ``test_bits_per_byte``."""
     reading: Reading | None = None
@@ -227,5 +230,6 @@ def _record(run: Run, note: str | None) -> Record:
         assumptions=tuple(stated),
         versions=versions(),
         git=commit(),
+        started_at=run.started_at,
         note=note,
     )

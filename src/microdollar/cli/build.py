@@ -1,8 +1,9 @@
 """``microdollar build``: a model whose weights are written down from counts."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +20,13 @@ from microdollar.cli.progress import Bar
 from microdollar.errors import UsageError
 from microdollar.files import require_writable
 from microdollar.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from microdollar.learn.arrays import ByteArray
+    from microdollar.learn.counts.encoding import EncodingCheck
+
+CHECKED_BYTES = 20_000
+"""Training bytes over which the states of a sat-rnn are decoded again."""
 
 _OPTIONS = {"ngram": ("order",), "satrnn": ("offsets", "hidden")}
 """Learners that build without a gradient, and the options of each."""
@@ -70,6 +78,7 @@ def build(
         started = time.perf_counter()
         model = learner.fit(train, progress=progress)
         seconds = time.perf_counter() - started
+        encoding = _encoding(model, train) if network == "satrnn" else None
         progress(0, 0, "saving")
         model.save(folder)
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
@@ -85,6 +94,7 @@ def build(
                 "files": files,
                 "bytes": sum(files.values()),
                 "seconds": seconds,
+                "encoding": None if encoding is None else asdict(encoding),
             }
         )
         return
@@ -92,8 +102,26 @@ def build(
         f"{network}: {model.parameters:,} parameters from {len(train):,} bytes "
         f"in {format_seconds(seconds)}"
     )
+    if encoding is not None:
+        click.echo(
+            f"encoding: {encoding.codes_right:,} of {encoding.codes:,} codes of past bytes right, "
+            f"{encoding.bytes_recovered:,} bytes recovered, over {encoding.positions:,} states"
+        )
     for name, size in files.items():
         click.echo(f"{folder / name}  {format_bytes(size)}")
+
+
+def _encoding(model: Any, train: "ByteArray") -> "EncodingCheck":  # noqa: ANN401
+    """Whether the states hold the past bytes, by running the network.
+
+    Raises:
+        CheckFailedError: if a code is wrong.
+    """
+    from microdollar.learn.counts.encoding import check_encoding
+
+    check = check_encoding(model, train[:CHECKED_BYTES])
+    check.require(exact=False)
+    return check
 
 
 def _given(network: str, options: dict[str, int | None]) -> dict[str, Any]:

@@ -27,6 +27,11 @@ class EncodingCheck:
     bytes_ambiguous: int
     """Of the right codes, those that several byte values share."""
 
+    @property
+    def codes(self) -> int:
+        """Groups that were checked."""
+        return self.codes_right + self.codes_wrong
+
     def require(self, *, exact: bool) -> None:
         """Raise unless every code was right and, if ``exact``, every byte was recovered.
 

@@ -17,8 +17,7 @@ RATES = Rates(
     first_touch_bytes_per_second=1e9,
     elementwise_flops_per_second=dict.fromkeys(KINDS, 1e9),
     transcendental_flops_per_second={
-        **dict.fromkeys(KINDS, 1e8),
-        **{f"{key}/{name}": 1e8 for key in KINDS for name in ("exp", "log", "tanh")},
+        f"{key}/{name}": 1e8 for key in KINDS for name in ("exp", "log", "tanh")
     },
     int_ops_per_second=1e9,
     increments_per_second=((1.0, 1e8),),

@@ -4,43 +4,12 @@ import pytest
 
 from microdollar.measure.machine import describe
 from microdollar.run.device import save_rates
-from microdollar.spec import Rates
-
-KINDS = [
-    f"{runtime}/{dtype}"
-    for runtime in ("compiled", "numpy", "torch")
-    for dtype in ("float32", "float64")
-]
-RATES = Rates(
-    matmul_flops_per_second={key: ((1.0, 1e10),) for key in KINDS},
-    matmul_thread_gain=((1.0, 1.5),),
-    stream_bytes_per_second=((1.0, 1e9),),
-    stream_thread_gain=1.5,
-    first_touch_bytes_per_second=1e9,
-    elementwise_flops_per_second=dict.fromkeys(KINDS, 1e9),
-    transcendental_flops_per_second={
-        f"{key}/{name}": 1e8 for key in KINDS for name in ("exp", "log", "tanh")
-    },
-    int_ops_per_second=1e9,
-    increments_per_second=((1.0, 1e8),),
-    probes_per_second=((1.0, 1e7),),
-    random_thread_gain=1.5,
-    call_seconds={"numpy": 1e-6, "torch": 2e-6},
-    spread=1.1,
-    measured_at="2026-11-22T00:00:00+00:00",
-)
-
-
-@pytest.fixture
-def rates():
-    """Made-up rates, in place of a calibration."""
-    return RATES
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
+def home(tmp_path, monkeypatch, rates):
     """A folder for the ledger, which holds a calibration of this machine."""
     folder = tmp_path / "home"
     monkeypatch.setenv("MICRODOLLAR_HOME", str(folder))
-    save_rates(describe(), RATES)
+    save_rates(describe(), rates)
     return folder

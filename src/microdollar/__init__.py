@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microdollar.cost import Cost, Quantity
     from microdollar.errors import MicrodollarError
-    from microdollar.estimate import estimate_work
+    from microdollar.estimator import estimate_work
     from microdollar.learn.corpus import load_corpus
     from microdollar.learn.load import load_model
     from microdollar.learn.registry import create as learner
@@ -34,7 +34,7 @@ _HOMES = {
     "Plan": "spec:Plan",
     "Quantity": "cost:Quantity",
     "Work": "work.ops:Work",
-    "estimate_work": "estimate:estimate_work",
+    "estimate_work": "estimator:estimate_work",
     "learner": "learn.registry:create",
     "load_corpus": "learn.corpus:load_corpus",
     "load_model": "learn.load:load_model",

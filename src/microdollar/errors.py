@@ -43,6 +43,10 @@ class UnknownNameError(UsageError):
         self.kind, self.name, self.nearest = kind, name, near
 
 
+class SpecError(UsageError):
+    """A model, plan or layout that can't be: the field, its value and what is accepted."""
+
+
 class CorpusError(MicrodollarError):
     """Text to learn from or to score that is missing, empty, unreadable or too short."""
 

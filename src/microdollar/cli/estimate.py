@@ -18,7 +18,7 @@ from microdollar.units import (
 
 if TYPE_CHECKING:
     from microdollar.cost import Cost, Quantity
-    from microdollar.estimate import Estimate
+    from microdollar.estimator import Estimate
     from microdollar.spec import DeviceSpec
     from microdollar.work import Work
 
@@ -68,7 +68,7 @@ def estimate(
     arguments = parse_options(options)
     work = _work(learner_name, arguments, train_bytes)
     device = _device(device_name, quiet=as_json)
-    from microdollar.estimate import estimate_work
+    from microdollar.estimator import estimate_work
 
     result = estimate_work(work, device)
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from microdollar.cost import Cost
 from microdollar.errors import LedgerError, UsageError
-from microdollar.estimate import Correction, Estimate, PastRun, estimate_work, fit_correction
+from microdollar.estimator import Correction, Estimate, PastRun, estimate_work, fit_correction
 from microdollar.learn.base import Learner, Progress, silent
 from microdollar.learn.registry import create
 from microdollar.ledger import Assumption, Ledger, Record

@@ -3,6 +3,19 @@
 from microdollar.spec.data import DataSpec
 from microdollar.spec.device import DeviceSpec, Rates
 from microdollar.spec.device_catalog import load_device
+from microdollar.spec.model import ModelSpec
 from microdollar.spec.plan import Plan
+from microdollar.spec.training import Layout, ServingPlan, TrainingPlan, TrainSpec
 
-__all__ = ["DataSpec", "DeviceSpec", "Plan", "Rates", "load_device"]
+__all__ = [
+    "DataSpec",
+    "DeviceSpec",
+    "Layout",
+    "ModelSpec",
+    "Plan",
+    "Rates",
+    "ServingPlan",
+    "TrainSpec",
+    "TrainingPlan",
+    "load_device",
+]

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from microdollar.cost import Quantity
-from microdollar.estimate import Correction, Estimate, Factor, estimate_work
-from microdollar.estimate.compose import MEMORY_FACTOR
+from microdollar.estimator import Correction, Estimate, Factor, estimate_work
+from microdollar.estimator.compose import MEMORY_FACTOR
 from microdollar.spec import DeviceSpec, Rates
 from microdollar.work import Buffer, Op, Work
 
@@ -149,7 +149,7 @@ def test_json_holds_everything():
 
 def test_estimating_needs_no_numpy():
     code = (
-        "import sys; import microdollar.estimate;"
+        "import sys; import microdollar.estimator;"
         "assert not {'numpy', 'torch', 'numba'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

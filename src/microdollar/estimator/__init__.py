@@ -1,7 +1,7 @@
 """Work and a device make a cost: operations, bytes, seconds, joules, dollars."""
 
-from microdollar.estimate.calibrate import Correction, Factor, PastRun, fit_correction
-from microdollar.estimate.compose import Assumption, Estimate, Line, estimate_work
+from microdollar.estimator.calibrate import Correction, Factor, PastRun, fit_correction
+from microdollar.estimator.compose import Assumption, Estimate, Line, estimate_work
 
 __all__ = [
     "Assumption",

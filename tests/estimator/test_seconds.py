@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from microdollar.cost import Quantity
 from microdollar.errors import CannotEstimateError
-from microdollar.estimate.seconds import MODEL_FACTOR, joint_factor, measured_seconds, op_seconds
+from microdollar.estimator.seconds import MODEL_FACTOR, joint_factor, measured_seconds, op_seconds
 from microdollar.spec import DeviceSpec, Rates, load_device
 from microdollar.work import Op, matmul
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from microdollar.cost import Basis, Cost, Quantity
-from microdollar.estimate import seconds as model
-from microdollar.estimate.calibrate import Correction, Factor
-from microdollar.estimate.seconds import Span, op_seconds
+from microdollar.estimator import seconds as model
+from microdollar.estimator.calibrate import Correction, Factor
+from microdollar.estimator.seconds import Span, op_seconds
 from microdollar.spec.device import DeviceSpec
 from microdollar.work.ops import Op, Work
 
@@ -62,7 +62,7 @@ def estimate_work(
 ) -> Estimate:
     """What ``work`` costs on ``device``.
 
-    Seconds are the sum over the operations (:mod:`microdollar.estimate.seconds`); joules are
+    Seconds are the sum over the operations (:mod:`microdollar.estimator.seconds`); joules are
     watts x seconds, with an interval from idle to busy; dollars are the price x seconds; memory
     is the sum of the buffers. Errors of different operations are taken to go the same way, so
     intervals add.

@@ -123,12 +123,17 @@ class Recurrent:
     cell: Literal["elman", "gru", "lstm"]
     state: int
     one_hot_inputs: bool = False
-    """The input is a table look-up, not a product (sat-rnn)."""
+    """The input is a table look-up, not a product (sat-rnn): its input weights are the model's
+    token table, one row of ``gates * state`` for each token."""
     biases: int = 2
     """Bias vectors for each gate: torch has two, most papers one."""
+    inputs: int | None = None
+    """Width of its input where that isn't the model's (a first layer on narrower vectors)."""
 
     def __post_init__(self) -> None:
         require_positive(self, "state")
+        if self.inputs is not None:
+            require_positive(self, "inputs")
         require_whole(self, "biases")
 
 

@@ -174,7 +174,7 @@ class TrainingPlan:
                 f"micro_batch {train.micro_batch}."
             )
         _require_divisible(self.model, layout)
-        if not 1 <= self.pue < 10:
+        if not isinstance(self.pue, int | float) or not 1 <= self.pue < 10:
             raise SpecError(f"pue {self.pue!r} is not within 1 and 10.")
 
     @property

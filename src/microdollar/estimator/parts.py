@@ -1,6 +1,6 @@
 """What the parts of an estimate hand to each other: numbers with the formula that gave them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from microdollar.cost import Quantity
 
@@ -41,6 +41,15 @@ class FlopCount:
     """Weights in products that one token meets: no tables, only the routed experts."""
     unknown: tuple[str, ...] = ()
     """Operators that no formula covers."""
+    elementwise: float = 0.0
+    """Forward operations that are no product (norms, activations, softmax, scans); in none of
+    the conventions."""
+    int_ops: Quantity = field(
+        default_factory=lambda: Quantity.missing(
+            "integer operations (indices, routing, masks) have no formula for a model's layers"
+        )
+    )
+    """Integer operations, apart from all of the above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

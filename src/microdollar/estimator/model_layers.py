@@ -1,0 +1,319 @@
+"""A model's layers as products and passes: the one list that operations and work come from."""
+
+from dataclasses import dataclass, replace
+
+from microdollar.spec.model import (
+    Attention,
+    Block,
+    FeedForward,
+    LatentAttention,
+    LinearAttention,
+    Mixer,
+    MixtureOfExperts,
+    ModelSpec,
+    Rwkv,
+    StateSpace,
+)
+from microdollar.spec.parameters import ROUTER, head_product, table_width
+from microdollar.spec.training import Layout, Lora
+from microdollar.work.formulas.attention import attention, latent_attention
+from microdollar.work.formulas.dense import cross_entropy, dense, head, lookup, norm, residual
+from microdollar.work.formulas.feed_forward import (
+    feed_forward,
+    mixture_of_experts,
+    rwkv_channel_mixing,
+)
+from microdollar.work.formulas.recurrent import recurrent
+from microdollar.work.formulas.sequence import linear_attention, rwkv_time_mixing, state_space
+from microdollar.work.formulas.terms import Layer, Product, split
+
+READS_INPUT = frozenset(
+    {"query", "key", "value", "query down", "key-value down", "input", "receptance"}
+)
+"""Products of a mixer that take the layer's own input."""
+_UNROTATED = frozenset({"bloom", "mpt", "t5", "mt5", "umt5"})
+"""Families whose positions are biases on the scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """``count`` layers that are alike, or one part outside the layers."""
+
+    name: str
+    layer: Layer
+    count: int
+    source: str
+    in_block: bool = False
+    """Recomputation runs it again."""
+    adapters: Layer = ()
+    """Products of low-rank adapters beside its own, which are frozen then."""
+    frozen: bool = False
+    """Its own weights get no gradient."""
+    blind: int = 0
+    """How many of the layers have nothing trainable below them: the products that read their
+    input have no gradient to pass on."""
+
+
+def model_pieces(
+    model: ModelSpec,
+    *,
+    batch: int,
+    sequence: int,
+    target_sequence: int | None = None,
+    lora: Lora | None = None,
+    layout: Layout | None = None,
+) -> tuple[Piece, ...]:
+    """What one forward pass of ``batch`` sequences consists of on one device.
+
+    Under pipeline parallelism it is the device of the last stage: its share of the layers (the
+    larger one where ``pp`` does not divide them), the head and the loss, without the embedding.
+
+    Args:
+        model: what is run.
+        batch: sequences.
+        sequence: tokens of one; of the encoder's input where there are two stacks.
+        target_sequence: tokens of a decoder's; ``sequence`` if None.
+        lora: adapters on the products of the blocks.
+        layout: how the model is split; None for not at all.
+    """
+    layout = layout or Layout()
+    decoded = (target_sequence or sequence) if model.encoder else sequence
+    whole = layout.pp == 1
+    counts = _stage_counts(model, layout.pp)
+    pieces: list[Piece] = []
+    for index, block in enumerate((*model.encoder, *model.blocks)):
+        if not counts[index]:
+            continue
+        encodes = index < len(model.encoder)
+        length = sequence if encodes else decoded
+        # A decoder's first layer reads embeddings as an encoder's does.
+        first = whole and index in (0, len(model.encoder))
+        blind = int(first and (lora is not None or not (model.vocab or block.norms)))
+        pieces += _block_pieces(
+            model, block, counts[index], batch, length, sequence, lora, layout, blind
+        )
+    pieces += _outside(model, batch, decoded, sequence, lora, layout)
+    return tuple(pieces)
+
+
+def _stage_counts(model: ModelSpec, pp: int) -> list[int]:
+    """Layers of each block on the last of ``pp`` stages, encoder first."""
+    left = split(model.layers, pp) if model.layers else 0
+    counts: list[int] = []
+    for block in reversed((*model.encoder, *model.blocks)):
+        counts.append(min(block.count, left))
+        left -= counts[-1]
+    return counts[::-1]
+
+
+def _block_pieces(
+    model: ModelSpec,
+    block: Block,
+    count: int,
+    batch: int,
+    length: int,
+    encoded: int,
+    lora: Lora | None,
+    layout: Layout,
+    blind: int,
+) -> list[Piece]:
+    pieces = []
+    for index, mixer in enumerate(block.mixers):
+        name, source = _describe(mixer)
+        layer = _mixer(mixer, model, batch, length, encoded, layout)
+        piece = Piece(
+            name=name,
+            layer=layer,
+            count=count,
+            source=source,
+            in_block=True,
+            adapters=_adapters(layer, lora),
+            frozen=lora is not None,
+            blind=blind if index == 0 else 0,
+        )
+        pieces.append(piece)
+    tokens = batch * split(length, layout.cp)
+    if block.feed_forward is not None:
+        layer = _feed_forward(block.feed_forward, model.hidden, tokens, layout)
+        adapted = lora if lora is not None and lora.targets == "all" else None
+        pieces.append(
+            Piece(
+                name="feed-forward",
+                layer=layer,
+                count=count,
+                source="arXiv:1706.03762, section 3.3",
+                in_block=True,
+                adapters=_adapters(layer, adapted),
+                frozen=lora is not None,
+            )
+        )
+    around = split(tokens, layout.tp) if layout.sequence_parallel else tokens
+    parts = len(block.mixers) + (block.feed_forward is not None)
+    between = (
+        *block.norms * norm(tokens=around, hidden=model.hidden, bias=block.norm_bias),
+        *parts * residual(tokens=around, hidden=model.hidden),
+    )
+    pieces.append(
+        Piece(name="norms and residuals", layer=between, count=count, source="", in_block=True)
+    )
+    return pieces
+
+
+def _describe(mixer: Mixer) -> tuple[str, str]:
+    if isinstance(mixer, Attention):
+        name = "cross-attention" if mixer.cross else "attention"
+        return name, "arXiv:2104.04473, appendix"
+    if isinstance(mixer, LatentAttention):
+        return "latent attention", "arXiv:2405.04434, section 2.1"
+    if isinstance(mixer, LinearAttention):
+        return "linear attention", "arXiv:2006.16236, section 3.4"
+    if isinstance(mixer, StateSpace):
+        return "state space", "arXiv:2312.00752, section 3"
+    if isinstance(mixer, Rwkv):
+        return "time mixing", "arXiv:2305.13048, section 3.1"
+    return f"recurrent {mixer.cell}", "docs of torch.nn.RNN, GRU and LSTM"
+
+
+def _mixer(
+    mixer: Mixer, model: ModelSpec, batch: int, length: int, encoded: int, layout: Layout
+) -> Layer:
+    tp, cp, hidden = layout.tp, layout.cp, model.hidden
+    tokens = batch * split(length, cp)
+    if isinstance(mixer, Attention):
+        return attention(
+            batch=batch,
+            sequence=length,
+            hidden=hidden,
+            heads=mixer.heads,
+            kv_heads=mixer.kv_heads,
+            head_dim=mixer.head_dim,
+            causal=mixer.causal and not mixer.cross,
+            window=None if mixer.cross else mixer.window,
+            keys=encoded if mixer.cross else None,
+            qk_norm=mixer.qk_norm,
+            rotary=not (model.positions or mixer.cross or model.family in _UNROTATED),
+            tp=tp,
+            cp=cp,
+        )
+    if isinstance(mixer, LatentAttention):
+        return latent_attention(
+            batch=batch,
+            sequence=length,
+            hidden=hidden,
+            heads=mixer.heads,
+            q_rank=mixer.q_rank,
+            kv_rank=mixer.kv_rank,
+            nope_dim=mixer.nope_dim,
+            rope_dim=mixer.rope_dim,
+            value_dim=mixer.value_dim,
+            causal=mixer.causal,
+            tp=tp,
+            cp=cp,
+        )
+    if isinstance(mixer, LinearAttention):
+        return linear_attention(
+            tokens=tokens, hidden=hidden, heads=mixer.heads, head_dim=mixer.head_dim, tp=tp
+        )
+    if isinstance(mixer, StateSpace):
+        return state_space(
+            tokens=tokens,
+            hidden=hidden,
+            inner=mixer.inner,
+            state=mixer.state,
+            conv=mixer.conv,
+            dt_rank=mixer.dt_rank,
+            tp=tp,
+        )
+    if isinstance(mixer, Rwkv):
+        return rwkv_time_mixing(tokens=tokens, hidden=hidden, tp=tp)
+    return recurrent(
+        batch=batch,
+        sequence=split(length, cp),
+        inputs=mixer.inputs or hidden,
+        state=mixer.state,
+        cell=mixer.cell,
+        one_hot_inputs=mixer.one_hot_inputs,
+    )
+
+
+def _feed_forward(
+    part: FeedForward | MixtureOfExperts, hidden: int, tokens: int, layout: Layout
+) -> Layer:
+    if isinstance(part, MixtureOfExperts):
+        return mixture_of_experts(
+            tokens=tokens,
+            hidden=hidden,
+            experts=part.experts,
+            active=part.active,
+            inner=part.inner,
+            gated=part.gated,
+            shared_inner=part.shared_inner,
+            shared_gate=part.shared_gate,
+            tp=layout.tp,
+            ep=layout.ep,
+        )
+    if part.kind == "rwkv":
+        return rwkv_channel_mixing(tokens=tokens, hidden=hidden, inner=part.inner, tp=layout.tp)
+    return feed_forward(
+        tokens=tokens, hidden=hidden, inner=part.inner, gated=part.gated, tp=layout.tp
+    )
+
+
+def _adapters(layer: Layer, lora: Lora | None) -> Layer:
+    """Two products of rank ``lora.rank`` beside each product with weights but the router's.
+
+    Hu et al. 2021, arXiv:2106.09685, section 4.1.
+    """
+    if lora is None:
+        return ()
+    found = []
+    for term in layer:
+        if isinstance(term, Product) and term.factor == "weights" and term.name != ROUTER:
+            found.append(replace(term, name=f"{term.name} adapter down", n=lora.rank))
+            found.append(replace(term, name=f"{term.name} adapter up", k=lora.rank))
+    return tuple(found)
+
+
+def _outside(
+    model: ModelSpec, batch: int, decoded: int, encoded: int, lora: Lora | None, layout: Layout
+) -> list[Piece]:
+    tokens = batch * split(decoded, layout.cp)
+    frozen = lora is not None
+    pieces = []
+    if model.vocab and layout.pp == 1:
+        read = tokens + (batch * split(encoded, layout.cp) if model.encoder else 0)
+        found = lookup(tokens=read, width=table_width(model))
+        pieces.append(Piece(name="embedding", layer=found, count=1, source="", frozen=frozen))
+    if model.final_norms:
+        layer = norm(tokens=tokens, hidden=model.hidden, bias=model.norm_bias)
+        pieces.append(Piece(name="final norms", layer=layer, count=model.final_norms, source=""))
+    for index, one in enumerate(model.dense):
+        rows = tokens if one.per == "token" else batch
+        layer = dense(name=one.name, rows=rows, inputs=one.inputs, outputs=one.outputs)
+        bottom = index == 0 and not model.blocks and not model.vocab
+        pieces.append(
+            Piece(
+                name="dense",
+                layer=layer,
+                count=1,
+                source="2 * rows * inputs * outputs",
+                frozen=frozen,
+                blind=int(bottom),
+            )
+        )
+    matrix = head_product(model)
+    if matrix is not None:
+        layer = (
+            *head(tokens=tokens, width=matrix.inputs, vocab=matrix.outputs, tp=layout.tp),
+            *cross_entropy(tokens=tokens, vocab=matrix.outputs, tp=layout.tp),
+        )
+        pieces.append(
+            Piece(
+                name="head",
+                layer=layer,
+                count=1,
+                source="arXiv:2104.04473, appendix",
+                frozen=frozen,
+            )
+        )
+    return pieces

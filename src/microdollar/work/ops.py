@@ -43,8 +43,12 @@ class Op:
     """Size of that table."""
     function: str = ""
     """``exp``, ``log`` or ``tanh`` where one of them is all that a transcendental step does."""
+    operator: str = ""
+    """The library's name of the one call that a repeat is, e.g. ``addmm``, ``_foreach_mul_``."""
     shape: tuple[int, ...] = ()
     """(m, n, k) of a matrix product; the array's shape otherwise."""
+    batch: int = 1
+    """Matrix products of that shape in one repeat."""
     dtype: str = "float32"
     """Type of the numbers."""
     runtime: Runtime = "compiled"

@@ -1,0 +1,58 @@
+"""Stand-ins for a module and its inputs: shapes, dtypes and sharing, and no memory."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch.utils._pytree import tree_map_only
+
+from microdollar.errors import CannotEstimateError
+
+
+def fake_module(source: torch.nn.Module | Callable[[], Any], mode: FakeTensorMode) -> Any:  # noqa: ANN401
+    """A deep copy of a module whose tensors are fake, on the CPU.
+
+    The module itself is not touched; its weights may be on any device, ``meta`` included. A
+    function is called and makes the module from fake tensors in the first place.
+
+    Raises:
+        CannotEstimateError: if the module can't be copied or made so.
+    """
+    try:
+        if not isinstance(source, torch.nn.Module):
+            with mode:
+                made = source()
+            if isinstance(made, torch.nn.Module):
+                return made
+            raise TypeError(f"it returned {type(made).__name__}, not a torch.nn.Module")
+        memo: dict[int, Any] = {}
+        for tensor in (*source.parameters(), *source.buffers()):
+            memo[id(tensor)] = _fake(tensor, mode)
+        with mode, FakeCopyMode(mode):
+            return copy.deepcopy(source, memo)
+    except Exception as error:
+        raise CannotEstimateError(
+            f"can't make a stand-in of {_name(source)} without memory: {error}. Pass a function "
+            "that makes the module, or measure real steps with microdollar probe"
+        ) from error
+
+
+def fake_tree(tree: Any, mode: FakeTensorMode) -> Any:  # noqa: ANN401
+    """Any nest of tuples, lists and dictionaries with its tensors made fake, on the CPU."""
+    return tree_map_only(torch.Tensor, lambda tensor: _fake(tensor, mode), tree)
+
+
+def _fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+    if torch.nn.parameter.is_lazy(tensor):
+        raise ValueError("it has parameters without a shape; run its forward once")
+    with mode:
+        fake = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+        if isinstance(tensor, torch.nn.Parameter):
+            return torch.nn.Parameter(fake, requires_grad=tensor.requires_grad)
+        return fake.requires_grad_(tensor.requires_grad)
+
+
+def _name(source: object) -> str:
+    return type(source).__name__ if isinstance(source, torch.nn.Module) else repr(source)

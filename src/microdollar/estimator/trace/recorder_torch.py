@@ -1,0 +1,219 @@
+"""What a step on fake tensors does: every operator, and every storage that comes and goes."""
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from microdollar.estimator.trace.products import Product, product_of
+from microdollar.estimator.trace.replay import Event
+from microdollar.work.operators import (
+    CPU_ATTENTION,
+    CPU_RNN,
+    arithmetic,
+    attended_pairs,
+    is_causal,
+    lstm_workspace_bytes,
+)
+
+_WRITES = "copy_ zero_ fill_ uniform_ normal_ bernoulli_ random_ _foreach_zero_ _foreach_copy_"
+_WRITES_ONLY = frozenset(_WRITES.split())
+"""Operators that write their first argument without reading it."""
+_READS_ROWS = frozenset(("embedding", "index", "index_select", "gather", "_unsafe_index", "slice"))
+"""Operators that read as many elements of a table as they return."""
+_UNTOUCHED = "empty empty_like empty_strided new_empty new_empty_strided lift_fresh _unsafe_view"
+_NO_BYTES = frozenset(_UNTOUCHED.split())
+"""Operators that touch no memory themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One kind of call; equal ones are counted together."""
+
+    phase: str
+    operator: str
+    shape: tuple[int, ...]
+    dtype: str
+    product: Product | None
+    flops: int
+    masked_flops: int
+    """Further operations that a causal mask makes needless and the kernel leaves out."""
+    bytes_moved: int
+    fresh_bytes: int
+    view: bool
+
+
+class Storages:
+    """Events of all storages so far, and when and as what each was made."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.phase_of: dict[int, str] = {}
+        self.label_of: dict[int, str] = {}
+        self._known: dict[int, tuple[weakref.ref[Any], int, int]] = {}
+        self._count = 0
+
+    def note(self, tensor: torch.Tensor, phase: str) -> int:
+        """Enter a tensor's storage, or its new size; returns the bytes that are new."""
+        storage = tensor.untyped_storage()
+        key, size = id(storage), int(storage.nbytes())
+        entry = self._known.get(key)
+        if entry is not None:
+            if entry[2] == size:
+                return 0
+            self._gone(key)
+        block = self._count
+        self._count += 1
+        # A storage's Python object lives as long as its memory: its end is the free.
+        reference = weakref.ref(storage, lambda _: self._gone(key))
+        self._known[key] = (reference, block, size)
+        self.phase_of[block] = phase
+        self.events.append(Event(block, size))
+        return size
+
+    def label(self, tensors: Iterable[torch.Tensor], label: str) -> None:
+        """Say what the storages of ``tensors`` are; the first label stays."""
+        for tensor in tensors:
+            self.note(tensor, label)
+            block = self._known[id(tensor.untyped_storage())][1]
+            self.label_of.setdefault(block, label)
+
+    def live(self) -> set[int]:
+        """Blocks that are live now."""
+        return {block for _, block, _ in self._known.values()}
+
+    def _gone(self, key: int) -> None:
+        _, block, size = self._known.pop(key)
+        if size:
+            self.events.append(Event(block, -size))
+
+
+class Recorder(TorchDispatchMode):
+    """Writes down what is dispatched while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+        self.storages = Storages()
+        self.phase = "forward"
+        self.calls: Counter[Call] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self.last_operator = ""
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        """Run one operator and note what it did."""
+        kwargs = kwargs or {}
+        self.last_operator = str(func)
+        result = func(*args, **kwargs)
+        if func.namespace in ("prim", "prims", "profiler"):
+            return result
+        name = str(func.overloadpacket).removeprefix("aten.")
+        if name == CPU_RNN:
+            result = _with_workspace(args, result)
+        made = _tensors(result)
+        phase = self.phase
+        if phase == "backward" and torch.is_grad_enabled() and _in_backward():
+            phase = "recompute"  # within autograd only a checkpoint's forward has gradients on
+        if func.is_view:
+            # An unknown base is a tensor from outside, such as targets that a loss closes over.
+            for tensor in made:
+                self.storages.note(tensor, "inputs")
+            self.calls[_view(phase)] += 1
+            return result
+        fresh = sum(self.storages.note(tensor, phase) for tensor in made)
+        self._count(func, name, phase, args, kwargs, made, fresh)
+        return result
+
+    def _count(
+        self,
+        func: Any,  # noqa: ANN401
+        name: str,
+        phase: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        made: list[torch.Tensor],
+        fresh: int,
+    ) -> None:
+        given = _tensors((args, kwargs))
+        counted_by_torch: Callable[..., int] | None = flop_registry.get(func.overloadpacket)
+        flops = arithmetic(name, counted_by_torch is not None, args, kwargs, given, made)
+        if flops is None:
+            self.unknown[name] += 1
+            flops = 0
+        if counted_by_torch is not None:
+            out = made[0] if len(made) == 1 else tuple(made)
+            flops += int(counted_by_torch(*args, **kwargs, out_val=out))
+        shown = (made or given or [torch.empty(0)])[0]
+        self.calls[
+            Call(
+                phase=phase,
+                operator=name,
+                shape=tuple(int(size) for size in shown.shape),
+                dtype=str((given or [shown])[0].dtype if made else shown.dtype).removeprefix(
+                    "torch."
+                ),
+                product=product_of(name, args, made),
+                flops=flops,
+                masked_flops=_masked(name, args, kwargs, flops),
+                bytes_moved=_bytes(name, given, made),
+                fresh_bytes=fresh,
+                view=False,
+            )
+        ] += 1
+
+
+def _in_backward() -> bool:
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+def _tensors(value: object) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
+def _view(phase: str) -> Call:
+    return Call(phase, "views", (), "float32", None, 0, 0, 0, 0, True)
+
+
+def _masked(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], flops: int) -> int:
+    if not name.startswith(CPU_ATTENTION) or not is_causal(name, args, kwargs):
+        return 0
+    query, key = args[1:3] if name.endswith("_backward") else args[:2]
+    queries, keys = int(query.shape[2]), int(key.shape[2])
+    return flops * queries * keys // attended_pairs(queries, keys, True) - flops
+
+
+def _bytes(name: str, given: list[torch.Tensor], made: list[torch.Tensor]) -> int:
+    if name in _NO_BYTES:
+        return 0
+    written = sum(_size(tensor) for tensor in made)
+    if name in _READS_ROWS:
+        return 2 * written + sum(_size(tensor) for tensor in given[1:])
+    if name in _WRITES_ONLY:
+        half = len(given) // 2 if name == "_foreach_copy_" else 1
+        given = given[len(given) if name == "_foreach_zero_" else half :]
+    if not made:  # foreach operators in place return nothing and write their first list
+        written = sum(_size(tensor) for tensor in given)
+    return written + sum(_size(tensor) for tensor in given)
+
+
+def _size(tensor: torch.Tensor) -> int:
+    """Bytes that an operator goes through; an expanded tensor's repeats lie in cache."""
+    return min(int(tensor.numel()) * tensor.element_size(), int(tensor.untyped_storage().nbytes()))
+
+
+def _with_workspace(args: tuple[Any, ...], result: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What torch's meta kernel leaves out of an LSTM layer: the arrays kept for its gradient."""
+    steps, batch, inputs = (int(size) for size in args[0].shape)
+    size = lstm_workspace_bytes(steps, batch, inputs, int(args[2].shape[1]))
+    return (*result[:3], torch.empty(size, dtype=torch.uint8))

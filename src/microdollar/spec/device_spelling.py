@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from microdollar.errors import UnknownNameError
 from microdollar.spec.device_catalog import load_device
@@ -51,6 +52,7 @@ _SPELLINGS: dict[str, tuple[str, str | None]] = {
 }
 
 
+@lru_cache(maxsize=4096)
 def read_device(text: str) -> Spelling:
     """The device that a file means; never an error, for a row may name any machine.
 

@@ -65,6 +65,7 @@ _STACKS = (
 )
 
 
+@lru_cache(maxsize=4096)
 def row_stack(label: str, source: str, config: str) -> str | None:
     """The software of a row by its source; None if it isn't known."""
     text = f"{label} {source} {config}".casefold()

@@ -79,7 +79,7 @@ def model_pieces(
     layout = layout or Layout()
     decoded = (target_sequence or sequence) if model.encoder else sequence
     whole = layout.pp == 1
-    counts = _stage_counts(model, layout.pp)
+    counts = stage_counts(model, layout.pp)
     pieces: list[Piece] = []
     for index, block in enumerate((*model.encoder, *model.blocks)):
         if not counts[index]:
@@ -96,7 +96,7 @@ def model_pieces(
     return tuple(pieces)
 
 
-def _stage_counts(model: ModelSpec, pp: int) -> list[int]:
+def stage_counts(model: ModelSpec, pp: int) -> list[int]:
     """Layers of each block on the last of ``pp`` stages, encoder first."""
     left = split(model.layers, pp) if model.layers else 0
     counts: list[int] = []

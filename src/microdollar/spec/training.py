@@ -224,11 +224,16 @@ class ServingPlan:
     precision: Precision = "bfloat16"
     cache_bytes: int = 2
     """Bytes of one number in the key-value cache."""
+    weight_bytes: float | None = None
+    """Bytes of one stored weight with its share of scales, where it is narrower than
+    ``precision``: 0.5625 for blocks of 32 four-bit codes and a float16 scale."""
     layout: Layout = field(default_factory=Layout)
 
     def __post_init__(self) -> None:
         require_positive(self, "prompt_tokens", "batch")
         require_whole(self, "new_tokens")
+        if self.weight_bytes is not None and not 0.1 <= self.weight_bytes <= 8:
+            raise SpecError(f"weight_bytes {self.weight_bytes!r} is not within 0.1 and 8.")
         if self.cache_bytes not in (1, 2, 4):
             raise SpecError(f"cache_bytes {self.cache_bytes!r} is not one of 1, 2, 4.")
         require_choice("precision", self.precision, get_args(Precision))

@@ -2,37 +2,17 @@
 
 from dataclasses import dataclass, replace
 
-from microdollar.spec.model import (
-    Attention,
-    Block,
-    FeedForward,
-    LatentAttention,
-    LinearAttention,
-    Mixer,
-    MixtureOfExperts,
-    ModelSpec,
-    Rwkv,
-    StateSpace,
-)
+from microdollar.estimator.layer_terms import describe_mixer, feed_forward_layer, mixer_layer
+from microdollar.spec.model import Block, ModelSpec
 from microdollar.spec.parameters import ROUTER, head_product, table_width
 from microdollar.spec.training import Layout, Lora
-from microdollar.work.formulas.attention import attention, latent_attention
 from microdollar.work.formulas.dense import cross_entropy, dense, head, lookup, norm, residual
-from microdollar.work.formulas.feed_forward import (
-    feed_forward,
-    mixture_of_experts,
-    rwkv_channel_mixing,
-)
-from microdollar.work.formulas.recurrent import recurrent
-from microdollar.work.formulas.sequence import linear_attention, rwkv_time_mixing, state_space
 from microdollar.work.formulas.terms import Layer, Product, split
 
 READS_INPUT = frozenset(
     {"query", "key", "value", "query down", "key-value down", "input", "receptance"}
 )
 """Products of a mixer that take the layer's own input."""
-_UNROTATED = frozenset({"bloom", "mpt", "t5", "mt5", "umt5"})
-"""Families whose positions are biases on the scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +99,8 @@ def _block_pieces(
 ) -> list[Piece]:
     pieces = []
     for index, mixer in enumerate(block.mixers):
-        name, source = _describe(mixer)
-        layer = _mixer(mixer, model, batch, length, encoded, layout)
+        name, source = describe_mixer(mixer)
+        layer = mixer_layer(mixer, model, batch, length, encoded, layout)
         piece = Piece(
             name=name,
             layer=layer,
@@ -134,7 +114,7 @@ def _block_pieces(
         pieces.append(piece)
     tokens = batch * split(length, layout.cp)
     if block.feed_forward is not None:
-        layer = _feed_forward(block.feed_forward, model.hidden, tokens, layout)
+        layer = feed_forward_layer(block.feed_forward, model.hidden, tokens, layout)
         adapted = lora if lora is not None and lora.targets == "all" else None
         pieces.append(
             Piece(
@@ -157,106 +137,6 @@ def _block_pieces(
         Piece(name="norms and residuals", layer=between, count=count, source="", in_block=True)
     )
     return pieces
-
-
-def _describe(mixer: Mixer) -> tuple[str, str]:
-    if isinstance(mixer, Attention):
-        name = "cross-attention" if mixer.cross else "attention"
-        return name, "arXiv:2104.04473, appendix"
-    if isinstance(mixer, LatentAttention):
-        return "latent attention", "arXiv:2405.04434, section 2.1"
-    if isinstance(mixer, LinearAttention):
-        return "linear attention", "arXiv:2006.16236, section 3.4"
-    if isinstance(mixer, StateSpace):
-        return "state space", "arXiv:2312.00752, section 3"
-    if isinstance(mixer, Rwkv):
-        return "time mixing", "arXiv:2305.13048, section 3.1"
-    return f"recurrent {mixer.cell}", "docs of torch.nn.RNN, GRU and LSTM"
-
-
-def _mixer(
-    mixer: Mixer, model: ModelSpec, batch: int, length: int, encoded: int, layout: Layout
-) -> Layer:
-    tp, cp, hidden = layout.tp, layout.cp, model.hidden
-    tokens = batch * split(length, cp)
-    if isinstance(mixer, Attention):
-        return attention(
-            batch=batch,
-            sequence=length,
-            hidden=hidden,
-            heads=mixer.heads,
-            kv_heads=mixer.kv_heads,
-            head_dim=mixer.head_dim,
-            causal=mixer.causal and not mixer.cross,
-            window=None if mixer.cross else mixer.window,
-            keys=encoded if mixer.cross else None,
-            qk_norm=mixer.qk_norm,
-            rotary=not (model.positions or mixer.cross or model.family in _UNROTATED),
-            tp=tp,
-            cp=cp,
-        )
-    if isinstance(mixer, LatentAttention):
-        return latent_attention(
-            batch=batch,
-            sequence=length,
-            hidden=hidden,
-            heads=mixer.heads,
-            q_rank=mixer.q_rank,
-            kv_rank=mixer.kv_rank,
-            nope_dim=mixer.nope_dim,
-            rope_dim=mixer.rope_dim,
-            value_dim=mixer.value_dim,
-            causal=mixer.causal,
-            tp=tp,
-            cp=cp,
-        )
-    if isinstance(mixer, LinearAttention):
-        return linear_attention(
-            tokens=tokens, hidden=hidden, heads=mixer.heads, head_dim=mixer.head_dim, tp=tp
-        )
-    if isinstance(mixer, StateSpace):
-        return state_space(
-            tokens=tokens,
-            hidden=hidden,
-            inner=mixer.inner,
-            state=mixer.state,
-            conv=mixer.conv,
-            dt_rank=mixer.dt_rank,
-            tp=tp,
-        )
-    if isinstance(mixer, Rwkv):
-        return rwkv_time_mixing(tokens=tokens, hidden=hidden, tp=tp)
-    return recurrent(
-        batch=batch,
-        sequence=split(length, cp),
-        inputs=mixer.inputs or hidden,
-        state=mixer.state,
-        cell=mixer.cell,
-        one_hot_inputs=mixer.one_hot_inputs,
-    )
-
-
-def _feed_forward(
-    part: FeedForward | MixtureOfExperts, hidden: int, tokens: int, layout: Layout
-) -> Layer:
-    if isinstance(part, MixtureOfExperts):
-        return mixture_of_experts(
-            tokens=tokens,
-            hidden=hidden,
-            experts=part.experts,
-            active=part.active,
-            inner=part.inner,
-            gated=part.gated,
-            shared_inner=part.shared_inner,
-            shared_gate=part.shared_gate,
-            tp=layout.tp,
-            ep=layout.ep,
-        )
-    if part.kind == "rwkv":
-        return rwkv_channel_mixing(tokens=tokens, hidden=hidden, inner=part.inner, tp=layout.tp)
-    return feed_forward(
-        tokens=tokens, hidden=hidden, inner=part.inner, gated=part.gated, tp=layout.tp
-    )
 
 
 def _adapters(layer: Layer, lora: Lora | None) -> Layer:

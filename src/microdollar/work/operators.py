@@ -56,6 +56,7 @@ PER_INPUT = {
     "binary_cross_entropy_with_logits": 7,
     # Subtract the maximum, exp, add up, then divide by the sum (or subtract its logarithm).
     **dict.fromkeys(("_softmax", "_log_softmax", "softmax", "log_softmax"), 4),
+    "_safe_softmax": 4,
     "_softmax_backward_data": 4,
     "_log_softmax_backward_data": 4,
     "embedding_dense_backward": 1,
@@ -98,9 +99,9 @@ FREE = frozenset(_FREE.split())
 """Copies, comparisons, selections, sign changes and random numbers: 0 by convention."""
 
 _TRANSCENDENTAL = """
-    _log_softmax _log_softmax_backward_data _softmax cos elu elu_backward erf exp exp2 expm1 gelu
-    gelu_backward log log10 log1p log2 log_softmax logsumexp pow sigmoid silu silu_backward sin
-    softmax softplus softplus_backward tanh
+    _log_softmax _log_softmax_backward_data _safe_softmax _softmax cos elu elu_backward erf exp
+    exp2 expm1 gelu gelu_backward log log10 log1p log2 log_softmax logsumexp pow sigmoid silu
+    silu_backward sin softmax softplus softplus_backward tanh
 """
 TRANSCENDENTAL = frozenset(_TRANSCENDENTAL.split())
 """Operators whose time goes mostly into exponentials and their like."""
@@ -111,6 +112,8 @@ products, one square, one addition), denominator 3 (root, division, epsilon), up
 
 CPU_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 """Fused attention on the CPU, which torch's own counter takes for nothing (pytorch #195460)."""
+GROUPED_PRODUCT = "_grouped_mm"
+"""Products of groups of rows, each with its own matrix: experts."""
 CPU_RNN = "mkldnn_rnn_layer"
 """One layer of an LSTM by oneDNN, likewise."""
 _LSTM_ELEMENTWISE = 16
@@ -156,6 +159,9 @@ def arithmetic(
         return sum(int(tensor.numel()) for tensor in args[0]) * int(FUSED_ADAM + extra)
     if operator in (CPU_ATTENTION, CPU_ATTENTION + "_backward"):
         return _attention(operator, args, kwargs)
+    if operator == GROUPED_PRODUCT:
+        # Each row meets one matrix; two lists of rows are multiplied over the rows they share.
+        return 2 * int(args[0].numel()) * int(args[1].shape[-1])
     if operator in (CPU_RNN, CPU_RNN + "_backward"):
         return _lstm(operator, args)
     name = plain_name(operator)

@@ -11,7 +11,18 @@ from torch.utils._pytree import tree_map_only
 from microdollar.errors import CannotEstimateError
 
 
-def fake_module(source: torch.nn.Module | Callable[[], Any], mode: FakeTensorMode) -> Any:  # noqa: ANN401
+class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call, unused-ignore]
+    """Lets tensors be made without memory, and takes real ones that a module closes over."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_non_fake_inputs=True)
+
+    def __deepcopy__(self, memo: object) -> "FakeMode":
+        """The mode itself: a module that copies its layers copies what their tensors hold."""
+        return self
+
+
+def fake_module(source: torch.nn.Module | Callable[[], Any], mode: FakeMode) -> Any:  # noqa: ANN401
     """A deep copy of a module whose tensors are fake, on the CPU.
 
     The module itself is not touched; its weights may be on any device, ``meta`` included. A
@@ -39,12 +50,19 @@ def fake_module(source: torch.nn.Module | Callable[[], Any], mode: FakeTensorMod
         ) from error
 
 
-def fake_tree(tree: Any, mode: FakeTensorMode) -> Any:  # noqa: ANN401
+def fake_tree(tree: Any, mode: FakeMode) -> Any:  # noqa: ANN401
     """Any nest of tuples, lists and dictionaries with its tensors made fake, on the CPU."""
-    return tree_map_only(torch.Tensor, lambda tensor: _fake(tensor, mode), tree)
+    made: dict[int, torch.Tensor] = {}
+
+    def once(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in made:
+            made[id(tensor)] = _fake(tensor, mode)
+        return made[id(tensor)]
+
+    return tree_map_only(torch.Tensor, once, tree)
 
 
-def _fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+def _fake(tensor: torch.Tensor, mode: FakeMode) -> torch.Tensor:
     if torch.nn.parameter.is_lazy(tensor):
         raise ValueError("it has parameters without a shape; run its forward once")
     with mode:

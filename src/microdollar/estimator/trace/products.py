@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from microdollar.work.operators import CPU_RNN
+from microdollar.work.operators import CPU_RNN, GROUPED_PRODUCT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,14 @@ def product_of(operator: str, args: tuple[Any, ...], made: list[Any]) -> Product
         batch, heads, queries, width = query.shape
         count = batch * heads * (5 if backward else 2)
         return Product(m=queries, n=key.shape[2], k=width, batch=count)
+    if name == GROUPED_PRODUCT:
+        groups = made[0].shape[0] if made[0].ndim == 3 else args[1].shape[0]
+        rows, inner = args[0].shape[-2:]
+        if made[0].ndim == 3:
+            inner = -(-inner // groups)
+        else:
+            rows = -(-rows // groups)
+        return Product(m=rows, n=args[1].shape[-1], k=inner, batch=groups)
     if name in (CPU_RNN, CPU_RNN + "_backward"):
         steps, rows = args[0].shape[:2]
         gates, inputs = args[1].shape

@@ -16,6 +16,7 @@ from microdollar.estimator.trace.replay import Event
 from microdollar.work.operators import (
     CPU_ATTENTION,
     CPU_RNN,
+    GROUPED_PRODUCT,
     arithmetic,
     attended_pairs,
     is_causal,
@@ -115,24 +116,24 @@ class Recorder(TorchDispatchMode):
         """Run one operator and note what it did."""
         kwargs = kwargs or {}
         self.last_operator = str(func)
-        result = func(*args, **kwargs)
+        name = str(func.overloadpacket).removeprefix("aten.")
+        result: Any = _grouped(args, kwargs) if name == GROUPED_PRODUCT else func(*args, **kwargs)
         if func.namespace in ("prim", "prims", "profiler"):
             return result
-        name = str(func.overloadpacket).removeprefix("aten.")
         if name == CPU_RNN:
             result = _with_workspace(args, result)
         made = _tensors(result)
         phase = self.phase
         if phase == "backward" and torch.is_grad_enabled() and _in_backward():
             phase = "recompute"  # within autograd only a checkpoint's forward has gradients on
-        if func.is_view:
+        if func.is_view or torch.Tag.inplace_view in func.tags:
             # An unknown base is a tensor from outside, such as targets that a loss closes over.
             for tensor in made:
                 self.storages.note(tensor, "inputs")
             self.calls[_view(phase)] += 1
             return result
         fresh = sum(self.storages.note(tensor, phase) for tensor in made)
-        self._count(func, name, phase, args, kwargs, made, fresh)
+        self._count(func, name, phase, args, kwargs, result, fresh)
         return result
 
     def _count(
@@ -142,9 +143,10 @@ class Recorder(TorchDispatchMode):
         phase: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        made: list[torch.Tensor],
+        result: object,
         fresh: int,
     ) -> None:
+        made = _tensors(result)
         given = _tensors((args, kwargs))
         counted_by_torch: Callable[..., int] | None = flop_registry.get(func.overloadpacket)
         flops = arithmetic(name, counted_by_torch is not None, args, kwargs, given, made)
@@ -152,8 +154,7 @@ class Recorder(TorchDispatchMode):
             self.unknown[name] += 1
             flops = 0
         if counted_by_torch is not None:
-            out = made[0] if len(made) == 1 else tuple(made)
-            flops += int(counted_by_torch(*args, **kwargs, out_val=out))
+            flops += int(counted_by_torch(*args, **kwargs, out_val=result))
         shown = (made or given or [torch.empty(0)])[0]
         self.calls[
             Call(
@@ -217,3 +218,15 @@ def _with_workspace(args: tuple[Any, ...], result: tuple[Any, ...]) -> tuple[Any
     steps, batch, inputs = (int(size) for size in args[0].shape)
     size = lstm_workspace_bytes(steps, batch, inputs, int(args[2].shape[1]))
     return (*result[:3], torch.empty(size, dtype=torch.uint8))
+
+
+def _grouped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """The result of products by groups, which torch's meta kernel knows in bfloat16 only."""
+    left, right = args[:2]
+    shape = [left.shape[-2], right.shape[-1]]
+    if left.ndim == 3:
+        shape.insert(0, left.shape[0])
+    elif right.ndim == 2:  # by the rows of both: one matrix for each group
+        ends = args[2] if len(args) > 2 else kwargs["offs"]
+        shape.insert(0, ends.shape[0])
+    return torch.empty(shape, dtype=kwargs.get("out_dtype") or left.dtype)

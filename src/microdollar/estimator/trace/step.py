@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from microdollar.estimator.trace.recorder_torch import Call
-    from microdollar.estimator.trace.step_torch import Recording
+    from microdollar.estimator.trace.step_torch import OutputUntil, Recording
 
 Target = Literal["cpu", "cuda"]
 
@@ -63,6 +63,7 @@ def trace(
     optimizer: "str | Callable[..., torch.optim.Optimizer] | None" = None,
     autocast: str | None = None,
     recompute: Sequence[str] = (),
+    output_until: "OutputUntil" = "step",
     device: Target = "cpu",
     threads: int | None = None,
 ) -> Work:
@@ -75,6 +76,7 @@ def trace(
         optimizer=optimizer,
         autocast=autocast,
         recompute=recompute,
+        output_until=output_until,
         device=device,
         threads=threads,
     ).work
@@ -89,13 +91,14 @@ def trace_step(
     optimizer: "str | Callable[..., torch.optim.Optimizer] | None" = None,
     autocast: str | None = None,
     recompute: Sequence[str] = (),
+    output_until: "OutputUntil" = "step",
     device: Target = "cpu",
     threads: int | None = None,
 ) -> StepTrace:
     """Run two training steps of ``module`` on fake tensors and count the second.
 
-    The step is: drop the gradients, forward, loss, backward, optimizer step; output and loss
-    live until its end. Neither the module nor its gradients and buffers are touched.
+    The step is: drop the gradients, forward, loss, backward, optimizer step. Neither the module
+    nor its gradients and buffers are touched.
 
     Args:
         module: any module, on any device (``meta`` needs no memory), or a function that makes it.
@@ -110,6 +113,9 @@ def trace_step(
         autocast: ``bfloat16`` or ``float16`` for forward and loss.
         recompute: names of submodules (with ``*``) that are checkpointed on top of what the
             module does itself.
+        output_until: how long the loop holds the module's output: until the ``loss`` is
+            computed (``loss_of(module(x))``), until the end of the ``step`` (a step that is a
+            function), or until the ``next`` step has its own (a variable of the loop).
         device: ``cuda`` takes torch's defaults there: optimizers over lists of arrays, sizes in
             blocks of 512 bytes, cuBLAS's workspace and the caching allocator. Kernels stay those
             of the CPU.
@@ -137,6 +143,7 @@ def trace_step(
         autocast=autocast,
         recompute=recompute,
         foreach=device == "cuda",
+        output_until=output_until,
     )
     return _summary(recording, device, threads or torch.get_num_threads())
 
@@ -238,7 +245,7 @@ def _op(call: "Call", count: int, threads: int) -> Op:
 def _notes(device: Target, masked: int, unknown: Mapping[str, int], most: int) -> list[str]:
     notes = [
         "a multiply-accumulate counts 2, any other floating-point operation 1",
-        "output and loss are held until the end of the step; gradients are dropped at its start",
+        "gradients are dropped at the start of a step, before its forward pass",
     ]
     if masked:
         notes.append(

@@ -1,24 +1,24 @@
 """Training steps of a module on fake tensors, one after the other, under a recorder."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeTensorMode,
     UnsupportedOperatorException,
 )
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from microdollar.errors import CannotEstimateError, UnknownNameError, UsageError
-from microdollar.estimator.trace.fake_torch import fake_module, fake_tree
+from microdollar.estimator.trace.fake_torch import FakeMode, fake_module, fake_tree
 from microdollar.estimator.trace.recorder_torch import Recorder
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -31,6 +31,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
 }
 """Optimizers that go by a name; the learning rate does not matter here."""
+
+OutputUntil = Literal["loss", "step", "next"]
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -57,6 +59,7 @@ def record_steps(
     autocast: str | None,
     recompute: Sequence[str],
     foreach: bool,
+    output_until: OutputUntil,
 ) -> Recording:
     """Two steps of training; see :func:`microdollar.estimator.trace.trace`.
 
@@ -66,32 +69,35 @@ def record_steps(
     """
     if autocast is not None and autocast not in DTYPES:
         raise UsageError(f"autocast={autocast!r} is not one of: {', '.join(DTYPES)}")
+    if output_until not in get_args(OutputUntil):
+        raise UsageError(f"output_until={output_until!r} is not one of: loss, step, next")
     make_optimizer = _optimizer(optimizer)
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    fake = fake_module(module, mode)
-    _checkpoint(fake, recompute)
-    criterion = fake_module(loss, mode) if isinstance(loss, torch.nn.Module) else loss
-    given, wanted = fake_tree(inputs, mode), fake_tree(targets, mode)
+    mode = FakeMode()
     recorder = Recorder()
-    storages = recorder.storages
-    storages.label(fake.parameters(), "parameters")
-    storages.label(fake.buffers(), "buffers of the module")
-    storages.label(_tensors((given, wanted)), "inputs")
-    run = _Run(fake, given, wanted, criterion, recorder, autocast)
-    marks, held = [len(storages.events)], []
-    with _explained(recorder, fake), mode, recorder:
-        trained = [tensor for tensor in fake.parameters() if tensor.requires_grad]
-        stepper = make_optimizer(trained) if make_optimizer is not None and trained else None
-        if stepper is not None and foreach:
-            for group in stepper.param_groups:
-                if group.get("foreach", False) is None and not group.get("fused"):
-                    group["foreach"] = True
-        for number in range(2):
-            if number:
+    marks, held = [], []
+    with warnings.catch_warnings():
+        # copy.deepcopy asks whether a tensor has memory; that it has none is what is wanted.
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
+        fake = fake_module(module, mode)
+        _checkpoint(fake, recompute)
+        given, wanted = fake_tree((inputs, targets), mode)
+        run = _Run(
+            module=fake,
+            inputs=given,
+            targets=wanted,
+            loss=fake_module(loss, mode) if isinstance(loss, torch.nn.Module) else loss,
+            recorder=recorder,
+            autocast=autocast,
+            output_until=output_until,
+        )
+        with _explained(recorder, fake), mode, recorder:
+            stepper = _stepper(make_optimizer, run.trained, foreach)
+            for _ in range(2):
                 recorder.calls.clear()
                 recorder.unknown.clear()
-            held.append(run.step(stepper, trained))
-            marks.append(len(storages.events))
+                marks.append(len(recorder.storages.events))
+                held.append(run.step(stepper))
+            marks.append(len(recorder.storages.events))
     return Recording(
         recorder=recorder, marks=tuple(marks), held=tuple(held), notes=tuple(run.notes)
     )
@@ -105,28 +111,38 @@ class _Run:
     loss: Callable[..., torch.Tensor] | None
     recorder: Recorder
     autocast: str | None
+    output_until: OutputUntil
 
     def __post_init__(self) -> None:
         self.notes: list[str] = []
+        self.last: Any = None
+        self.trained = [tensor for tensor in self.module.parameters() if tensor.requires_grad]
+        storages = self.recorder.storages
+        storages.label(self.module.parameters(), "parameters")
+        storages.label(self.module.buffers(), "buffers of the module")
+        storages.label(_tensors((self.inputs, self.targets)), "inputs")
 
-    def step(
-        self, optimizer: torch.optim.Optimizer | None, trained: list[torch.nn.Parameter]
-    ) -> frozenset[int]:
-        """One step as a training loop does it; its output and loss live until its end."""
+    def step(self, optimizer: torch.optim.Optimizer | None) -> frozenset[int]:
+        """One step as a training loop does it; blocks that are live when backward begins."""
         recorder, storages = self.recorder, self.recorder.storages
         recorder.phase = "forward"
-        for parameter in trained:
+        for parameter in self.trained:
             parameter.grad = None
         with self._autocast():
             output = self._forward()
+            self.last = None
             recorder.phase = "loss"
             value = self._loss(output)
+        if self.output_until == "loss":
+            del output
+        elif self.output_until == "next":
+            self.last = output
         held = frozenset(storages.live())
         if isinstance(value, torch.Tensor) and value.requires_grad:
             recorder.phase = "backward"
             value.backward()  # type: ignore[no-untyped-call, unused-ignore]
             storages.label(
-                (tensor.grad for tensor in trained if tensor.grad is not None), "gradients"
+                (tensor.grad for tensor in self.trained if tensor.grad is not None), "gradients"
             )
         recorder.phase = "optimizer"
         if optimizer is not None:
@@ -178,6 +194,21 @@ def _optimizer(
             "optimizer", given, OPTIMIZERS, "A class or a function of the parameters will do too."
         )
     return OPTIMIZERS[given.casefold()]
+
+
+def _stepper(
+    make: Callable[..., torch.optim.Optimizer] | None,
+    trained: list[torch.nn.Parameter],
+    foreach: bool,
+) -> torch.optim.Optimizer | None:
+    if make is None or not trained:
+        return None
+    optimizer = make(trained)
+    for group in optimizer.param_groups if foreach else ():
+        # What torch chooses by itself for arrays on CUDA, where nothing was said.
+        if group.get("foreach", False) is None and not group.get("fused"):
+            group["foreach"] = True
+    return optimizer
 
 
 def _checkpoint(module: torch.nn.Module, patterns: Sequence[str]) -> None:

@@ -35,6 +35,11 @@ COMMANDS = {
         "estimate",
         "What learning will cost, told before.",
     ),
+    "validate": (
+        "microdollar.cli.validate",
+        "validate",
+        "How wrong the predictions are on published runs.",
+    ),
     "calibrate": ("microdollar.cli.calibrate", "calibrate", "Measure what this machine can do."),
     "ledger": ("microdollar.cli.ledger", "ledger", "List, show, compare and export past runs."),
     "report": ("microdollar.cli.report", "report", "One HTML page from results."),

@@ -181,5 +181,5 @@ def _window(fields: Fields) -> int | None:
         return None
     if fields.family in ("llama", "gemma", "granite"):
         return None
-    found = fields.optional_size("sliding_window")
-    return defaults.get(fields.family) if found is None else found
+    found = fields.optional_size("sliding_window", least=0)
+    return defaults.get(fields.family) if found is None else found or None

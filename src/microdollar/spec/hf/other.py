@@ -25,12 +25,12 @@ def deepseek(fields: Fields, name: str) -> ModelSpec:
     hidden, layers = fields.size("hidden_size"), fields.layers("num_hidden_layers")
     newer = fields.family == "deepseek_v3"
     # V2-Lite says null for a full projection; a config that says nothing means 1536.
-    q_rank = fields.optional_size("q_lora_rank")
+    q_rank = fields.optional_size("q_lora_rank", least=0)
     if q_rank is None and not fields.has("q_lora_rank"):
         q_rank = 1536
     attention = LatentAttention(
         heads=fields.size("num_attention_heads"),
-        q_rank=q_rank,
+        q_rank=q_rank or None,
         kv_rank=fields.size("kv_lora_rank", default=512),
         nope_dim=fields.size("qk_nope_head_dim", default=128),
         rope_dim=fields.size("qk_rope_head_dim", default=64),

@@ -63,7 +63,7 @@ def training_plan(model: ModelSpec, device: str, options: Mapping[str, Any]) -> 
     batch = given.get("batch") or layout.dp * (micro or 1)
     if micro is None:
         micro = max(batch // layout.dp, 1)
-    given.setdefault("dtype", _usual_precision(device))
+    given.setdefault("dtype", usual_precision(device))
     train = TrainSpec(
         sequence=sequence,
         micro_batch=micro,
@@ -121,7 +121,8 @@ def _normal(options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _usual_precision(device: str) -> str:
+def usual_precision(device: str) -> str:
+    """What one trains in on a device: bfloat16 or float16 where it has them, else float32."""
     if device.strip().casefold() == "this":
         return "float32"
     peaks = load_device(device).flops_per_second

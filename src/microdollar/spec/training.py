@@ -64,6 +64,10 @@ class Layout:
             raise SpecError(f"zero {self.zero!r} is not known. Accepted: 0, 1, 2, 3.")
         if self.dp % self.ep:
             raise SpecError(f"ep {self.ep} does not divide dp {self.dp}.")
+        if self.shard_group is not None:
+            require_positive(self, "shard_group")
+            if self.dp % self.shard_group:
+                raise SpecError(f"shard_group {self.shard_group} does not divide dp {self.dp}.")
 
     @property
     def devices(self) -> int:

@@ -1,6 +1,5 @@
 """``microdollar validate``: how wrong the predictions are on published runs."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +44,8 @@ def validate(
         error_groups,
         fit_on,
         not_predicted,
-        predict_rule,
-        predict_run,
+        predict_all,
+        predict_rules,
         same_rows,
     )
     from microdollar.spec.runs import read_runs
@@ -61,9 +60,10 @@ def validate(
             f"warning: {len(both)} of {len(runs)} rows are also in {train}: not held out.", err=True
         )
     with Bar(quiet=as_json) as bar:
+        bar(0, 0, "fitting")
         fits = SHIPPED if trained is None else fit_on(trained, runs)
-        ours = _predict(runs, lambda run: predict_run(run, fits), bar, "predicting")
-        rules = _predict(runs, predict_rule, bar, "usual rules") if peers else []
+        ours = predict_all(runs, fits, bar)
+        rules = predict_rules(runs, bar) if peers else []
     groups, missing = error_groups(ours), not_predicted(ours)
     if as_json:
         print_json(_json(file, train, ours, groups, missing, rules, rows=rows))
@@ -89,19 +89,6 @@ def _of_metric(runs: "list[Run]", metric: str | None) -> "list[Run]":
         found = ", ".join(sorted({run.metric for run in runs}))
         raise UsageError(f"--metric {metric!r} is in no row. The file has: {found}.")
     return kept
-
-
-def _predict(
-    runs: "list[Run]", predict: Callable[..., Any], bar: Bar, label: str
-) -> "list[Prediction]":
-    from microdollar.run.validate import Prediction
-
-    done = []
-    for number, run in enumerate(runs):
-        if number % 100 == 0:
-            bar(number, len(runs), label)
-        done.append(Prediction(run=run, predicted=predict(run)))
-    return done
 
 
 def _json(

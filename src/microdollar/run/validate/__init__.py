@@ -12,8 +12,7 @@ from microdollar.run.validate.predictors import (
     Fits,
     fit_on,
     predict_all,
-    predict_rule,
-    predict_run,
+    predict_rules,
 )
 from microdollar.run.validate.rows import same_rows
 
@@ -27,7 +26,6 @@ __all__ = [
     "fit_on",
     "not_predicted",
     "predict_all",
-    "predict_rule",
-    "predict_run",
+    "predict_rules",
     "same_rows",
 ]

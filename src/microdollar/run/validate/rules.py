@@ -1,7 +1,8 @@
 """The field's usual rules on the same rows: what one gets without fitting anything.
 
 Time is 6 N D operations at 40 % of the dense peak; memory is 16 bytes of model states a
-parameter and textbook activations; energy is that time at the listed power.
+parameter and textbook activations. (That of energy, hours at the listed power, is in
+:mod:`microdollar.run.validate.energy`.)
 """
 
 from microdollar.cost import Quantity
@@ -9,7 +10,6 @@ from microdollar.errors import CannotEstimateError
 from microdollar.run.validate.convert import peak_flops_per_second
 from microdollar.run.validate.metrics import OUTCOME, family_of
 from microdollar.spec.device import DeviceSpec
-from microdollar.spec.device_catalog import BUSY_SHARE_OF_TDP
 from microdollar.spec.runs import Run
 from microdollar.spec.training import TrainingPlan
 
@@ -19,7 +19,6 @@ CONTEXT_BYTES = 1.5 * 2**30
 """Of CUDA and NCCL beside the tensors."""
 _WEIGHT, _GRADIENT, _OPTIMIZER = 2, 2, 12
 """Bytes a parameter in mixed precision with Adam (ZeRO, arXiv:1910.02054, section 3.1)."""
-_DERIVED_POWER = ("system_power_per_device", "system_power_per_chip")
 
 
 def usual_rule(run: Run, device: DeviceSpec, parameters: float, tokens: float | None) -> Quantity:
@@ -87,7 +86,7 @@ def _value(run: Run, device: DeviceSpec, parameters: float, tokens: float | None
         if plan is None:
             raise CannotEstimateError(run.plan_missing or "no plan")
         return _step(run.metric, plan, parameters, rate)
-    return _whole_run(run, device, parameters, tokens, rate)
+    return _whole_run(run, parameters, tokens, rate)
 
 
 def _step(metric: str, plan: TrainingPlan, parameters: float, rate: float) -> float:
@@ -112,24 +111,12 @@ def _memory(run: Run, plan: TrainingPlan, device: DeviceSpec, parameters: float)
     return total
 
 
-def _whole_run(
-    run: Run, device: DeviceSpec, parameters: float, tokens: float | None, rate: float
-) -> float:
-    watts = device.busy_watts.value
-    listed = None if watts is None else watts / BUSY_SHARE_OF_TDP[1]
-    if run.metric in _DERIVED_POWER:
-        if listed is None:
-            raise CannotEstimateError(f"the catalog has no power of {device.name}")
-        return listed
+def _whole_run(run: Run, parameters: float, tokens: float | None, rate: float) -> float:
     if tokens is None:
         raise CannotEstimateError("no tokens in the row")
     seconds = 6 * parameters * tokens / rate
-    if run.metric in ("wall_time", "train_time"):
-        if run.devices is None:
-            raise CannotEstimateError("no device count in the row")
-        return seconds / run.devices
-    if run.metric.startswith("energy"):
-        if listed is None:
-            raise CannotEstimateError(f"the catalog has no power of {device.name}")
-        return seconds * listed
-    return seconds
+    if run.metric not in ("wall_time", "train_time"):
+        return seconds
+    if run.devices is None:
+        raise CannotEstimateError("no device count in the row")
+    return seconds / run.devices

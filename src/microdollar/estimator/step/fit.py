@@ -1,0 +1,229 @@
+"""Coefficients of step time from measured rows.
+
+Maximum a posteriori: squared errors of the logarithm of seconds, nearly linear for outliers
+(pseudo-Huber), and normal priors on the logarithms of the coefficients around what physics says
+of them. With no row the answer is the prior's, with many it is the rows'. Nothing that was fitted
+to other rows takes part, so a row that is held out is not seen.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from microdollar.errors import UsageError
+from microdollar.estimator.step.arrays import select_terms, stack_terms
+from microdollar.estimator.step.correct import choose_scales, fit_correction
+from microdollar.estimator.step.descent import least_squares
+from microdollar.estimator.step.features import step_terms
+from microdollar.estimator.step.interval import (
+    NORMAL,
+    conformal_factor,
+    group_folds,
+    random_folds,
+)
+from microdollar.estimator.step.model import (
+    CONTEXT_SPREAD,
+    Context,
+    Scales,
+    StepFit,
+    coordinates,
+    plan_context,
+)
+from microdollar.estimator.step.terms import FIRST_COEFFICIENTS, StepTerms, step_seconds
+from microdollar.spec.device import DeviceSpec
+from microdollar.spec.device_catalog import load_device
+from microdollar.spec.training import TrainingPlan
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Row = tuple[TrainingPlan, float]
+"""A plan and the seconds that a step of it took."""
+ERROR = 0.07
+"""Error of a good model of step time, as a logarithm (assumed)."""
+BEND = 0.5
+"""Errors beyond so many of ``ERROR`` count nearly linearly, not squared (assumed)."""
+FEW_ROWS = 5
+"""Below these the correction stays out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Measured rows as arrays."""
+
+    plans: tuple[TrainingPlan, ...]
+    each: tuple[StepTerms, ...]
+    terms: StepTerms
+    """``each``, as arrays."""
+    seconds: "np.ndarray"
+    places: "np.ndarray"
+    contexts: "np.ndarray"
+    names: tuple[Context, ...]
+
+    def select(self, rows: "np.ndarray") -> "_Rows":
+        return replace(
+            self,
+            plans=tuple(self.plans[row] for row in rows),
+            each=tuple(self.each[row] for row in rows),
+            terms=select_terms(self.terms, rows),
+            seconds=self.seconds[rows],
+            places=self.places[rows],
+            contexts=self.contexts[rows],
+        )
+
+
+def fit_step(
+    rows: Sequence[Row],
+    *,
+    devices: dict[str, DeviceSpec] | None = None,
+    source: str = "",
+    date: str = "",
+) -> StepFit:
+    """Fit step time to measured rows, whatever their devices and stacks.
+
+    Args:
+        rows: plans and the seconds that a step of each took, at least one.
+        devices: those that the catalog doesn't have, by the name that plans call them.
+        source: which rows, in words.
+        date: when, ISO 8601.
+
+    Raises:
+        UsageError: if there is no row, or one took no time.
+        CannotEstimateError: if a rate of a device is unknown.
+    """
+    data = _arrays(rows, devices or {})
+    fit, scales = _fit(data, None)
+    fit = replace(fit, source=source or f"{len(rows)} rows", date=date)
+    return _with_intervals(fit, data, scales)
+
+
+def _arrays(rows: Sequence[Row], devices: dict[str, DeviceSpec]) -> _Rows:
+    if not rows:
+        raise UsageError("there is no row to fit step time to. Give at least one measured plan.")
+    bad = [seconds for _, seconds in rows if not 0 < seconds < math.inf]
+    if bad:
+        raise UsageError(f"a step of {bad[0]} s can't be fitted. Give positive seconds.")
+    import numpy as np
+
+    plans = tuple(plan for plan, _ in rows)
+    found = {name: devices.get(name) or load_device(name) for name in {p.device for p in plans}}
+    of = [plan_context(plan) for plan in plans]
+    # The commonest context is where products run at the coefficients' own rate.
+    names = tuple(sorted(set(of), key=lambda context: (-of.count(context), context)))
+    each = tuple(step_terms(plan, found[plan.device]) for plan in plans)
+    return _Rows(
+        plans=plans,
+        each=each,
+        terms=stack_terms(each),
+        seconds=np.array([seconds for _, seconds in rows], float),
+        places=np.array([coordinates(plan) for plan in plans], float),
+        contexts=np.array([names.index(context) for context in of]),
+        names=names,
+    )
+
+
+def _fit(data: _Rows, scales: Scales | None) -> tuple[StepFit, Scales | None]:
+    """A fit without intervals; ``scales`` of the correction are chosen if None."""
+    import numpy as np
+
+    coefficients, compute, covariance = _coefficients(data)
+    predicted = step_seconds(data.terms, coefficients, np.array(compute)[data.contexts])
+    correction = None
+    if len(data.seconds) >= FEW_ROWS:
+        residuals = np.log(data.seconds / predicted)
+        scales = scales or choose_scales(data.places, data.contexts, residuals)
+        correction = fit_correction(data.places, data.contexts, residuals, scales)
+    fit = StepFit(
+        rows=len(data.seconds),
+        source="",
+        coefficients=coefficients,
+        contexts=data.names,
+        compute=compute,
+        covariance=covariance,
+        correction=correction,
+    )
+    return fit, scales
+
+
+def _coefficients(
+    data: _Rows,
+) -> tuple[dict[str, float], tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    """Coefficients, factors of the contexts, covariance of the coefficients' logarithms."""
+    import numpy as np
+
+    names = tuple(FIRST_COEFFICIENTS)
+    first = np.log([FIRST_COEFFICIENTS[name][0] for name in names])
+    spread = np.array([FIRST_COEFFICIENTS[name][1] for name in names])
+    others = len(data.names) - 1
+    center = np.concatenate([first, np.zeros(others)])
+    widths = np.concatenate([spread, np.full(others, CONTEXT_SPREAD)])
+    measured = np.log(data.seconds)
+
+    def errors(point: "np.ndarray") -> "np.ndarray":
+        values: dict[str, Any] = dict(zip(names, np.exp(point[: len(names)]), strict=True))
+        compute = np.exp(np.concatenate([[0.0], point[len(names) :]]))[data.contexts]
+        off = (np.log(step_seconds(data.terms, values, compute)) - measured) / ERROR
+        bent = np.sign(off) * BEND * np.sqrt(2 * (np.sqrt(1 + (off / BEND) ** 2) - 1))
+        return np.concatenate([bent, (point - center) / widths])
+
+    found, slopes = least_squares(errors, center)
+    covariance = np.linalg.inv(slopes.T @ slopes)[: len(names), : len(names)]
+    coefficients = {name: float(value) for name, value in zip(names, np.exp(found), strict=False)}
+    factors = (1.0, *(float(value) for value in np.exp(found[len(names) :])))
+    return coefficients, factors, tuple(tuple(float(x) for x in line) for line in covariance)
+
+
+def _with_intervals(fit: StepFit, data: _Rows, scales: Scales | None) -> StepFit:
+    """The fit with conformal widths: rows were left out of other fits, by shape and at random."""
+    shapes = [(plan.model.hidden, plan.model.layers) for plan in data.plans]
+    near, error = NORMAL, None
+    if found := _held_out(data, random_folds(len(shapes)), scales):
+        near, error = conformal_factor([score for score, _, _ in found]), _mean_error(found)
+    far = near
+    if found := _held_out(data, group_folds(shapes), scales):
+        # The factor that has to hold where no row is, for the interpolated one to be enough.
+        needed = [
+            (score - near * nearest**2) / max(1 - nearest**2, 0.05) for score, nearest, _ in found
+        ]
+        far, error = max(near, conformal_factor(needed)), _mean_error(found)
+    return replace(fit, near=near, far=far, cross_validated=error)
+
+
+def _held_out(
+    data: _Rows, parts: list[list[int]], scales: Scales | None
+) -> list[tuple[float, float, float]]:
+    """Rows left out part by part: error over deviation, nearness of others, relative error."""
+    import numpy as np
+
+    found = []
+    for part in parts:
+        rest = np.setdiff1d(np.arange(len(data.plans)), part)
+        fit, _ = _fit(data.select(rest), scales)
+        for row in part:
+            value, deviation, nearest = fit.predict_log(data.plans[row], data.each[row])
+            off = value - math.log(data.seconds[row])
+            found.append((abs(off) / deviation, nearest, abs(math.expm1(off))))
+    return found
+
+
+def _mean_error(found: list[tuple[float, float, float]]) -> float:
+    return sum(error for _, _, error in found) / len(found)
+
+
+def fit_by_stack(
+    rows: Sequence[Row], *, devices: dict[str, DeviceSpec] | None = None, source: str = ""
+) -> dict[str, StepFit]:
+    """Fit each stack to its own rows, and all rows together under the empty name.
+
+    Arguments and errors are those of :func:`fit_step`; ``fits.pick_fit`` chooses among them.
+    """
+    stacks = sorted({plan.stack for plan, _ in rows if plan.stack})
+    whole = fit_step(rows, devices=devices, source=source)
+    if len(stacks) == 1 and all(plan.stack for plan, _ in rows):
+        return {"": whole, stacks[0]: whole}
+    fits = {"": whole}
+    for stack in stacks:
+        own = [row for row in rows if row[0].stack == stack]
+        fits[stack] = fit_step(own, devices=devices, source=source)
+    return fits

@@ -48,6 +48,12 @@ PER_INPUT = {
     "std": 4,
     "var_mean": 4,
     "dot": 2,
+    "vdot": 2,
+    "_embedding_bag_backward": 1,
+    "upsample_nearest2d_backward": 1,
+    # Norm 2, its product with the direction 2.
+    "_weight_norm_interface": 4,
+    "_weight_norm_interface_backward": 7,
     "mv": 2,
     "native_dropout": 2,
     "mse_loss": 3,
@@ -86,14 +92,15 @@ _FREE = """
     _cast_Float _local_scalar_dense _to_copy _unsafe_view abs all amax amin any arange argmax
     argmin argsort bitwise_and bitwise_not bitwise_or cat ceil clamp clamp_max clamp_min clone
     constant_pad_nd copy diagonal_copy embedding empty empty_like empty_strided eq fill flip floor
-    full full_like gather ge gt hardtanh hardtanh_backward index index_copy index_fill
+    full full_like gather ge gt hardtanh hardtanh_backward histc index index_copy index_fill
     index_select isfinite isinf isnan isneginf le lift_fresh logical_and logical_not logical_or lt
     masked_fill masked_select max max_pool2d_with_indices maximum min minimum ne neg new_empty
     new_empty_strided new_full new_ones new_zeros nll_loss2d_backward nll_loss_backward nonzero
     normal one_hot ones ones_like rand rand_like randint randint_like randn randn_like random
     randperm relu repeat resize roll round scalar_tensor scatter select_backward set sgn sign
     slice_backward slice_scatter sort stack threshold threshold_backward topk tril triu trunc
-    uniform unfold_backward where zero zeros zeros_like
+    unfold_backward uniform unsafe_split upsample_nearest1d upsample_nearest2d upsample_nearest3d
+    where zero zeros zeros_like
 """
 FREE = frozenset(_FREE.split())
 """Copies, comparisons, selections, sign changes and random numbers: 0 by convention."""
@@ -182,6 +189,8 @@ def _by_table(
         return out_size * (PER_OUTPUT[name] + (kwargs.get("value", 1) not in (1, -1)))
     if name in PER_INPUT:
         return in_size * PER_INPUT[name] + (out_size if name == "mean" else 0)
+    if name == "_embedding_bag":
+        return int(given[1].numel() * made[0].shape[-1])
     if name in ("nll_loss_forward", "nll_loss2d_forward"):
         return int(given[1].numel())
     if name in PER_SOURCE:
@@ -237,20 +246,30 @@ def _lstm(operator: str, args: tuple[Any, ...]) -> int:
     return steps_and_batch * forward * (2 if operator.endswith("_backward") else 1)
 
 
-def lstm_workspace_bytes(steps: int, batch: int, inputs: int, hidden: int) -> int:
-    """What oneDNN keeps of one float32 LSTM layer for its gradient.
+def lstm_workspace_bytes(steps: int, batch: int, inputs: int, hidden: int, width: int = 4) -> int:
+    """What oneDNN keeps of one LSTM layer for its gradient.
 
-    Gates, outputs, three arrays of states as wide as the wider of input and hidden, two of cell
-    states. Rows but the cells' are padded to 64 bytes and off multiples of 1 KiB, each array to
-    a page (found from the sizes that torch 2.13 gives; its meta kernel says 0).
+    Gates, outputs, states as wide as the wider of input and hidden with two gradients of them,
+    cell states with one; gradients in float32. Rows but the cells' are padded to 64 bytes and off
+    multiples of 256 numbers, each array to a page. Found from the sizes that torch 2.13 gives;
+    its meta kernel says 0.
+
+    Args:
+        steps: length of the sequences.
+        batch: sequences.
+        inputs: numbers of one input.
+        hidden: numbers of one hidden state.
+        width: bytes of a number, 4 or 2.
     """
-    wide, outputs, gates = (_row(width) for width in (max(inputs, hidden), hidden, 4 * hidden))
-    states = 2 * (steps + 1) * batch
-    inside = steps * batch
-    floats = [inside * gates, inside * outputs, *[states * wide] * 3, *[states * hidden] * 2]
-    return sum(-(-4 * size // 4096) * 4096 for size in floats)
+    inside, states, wide = steps * batch, 2 * (steps + 1) * batch, max(inputs, hidden)
+    arrays = [inside * _row(4 * hidden, width), inside * _row(hidden, width)]
+    arrays += [states * _row(wide, size) for size in (width, 4, 4)]
+    arrays += [states * hidden * size for size in (width, 4)]
+    return sum(-(-size // 4096) * 4096 for size in arrays)
 
 
-def _row(width: int) -> int:
-    padded = -(-width // 16) * 16
-    return padded + 16 if padded % 256 == 0 else padded
+def _row(numbers: int, width: int) -> int:
+    """Bytes of a padded row."""
+    line = 64 // width
+    padded = -(-numbers // line) * line
+    return width * (padded + line if padded % 256 == 0 else padded)

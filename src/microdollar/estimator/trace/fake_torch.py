@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from microdollar.errors import CannotEstimateError
@@ -22,32 +23,60 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call, unused-ignore]
         return self
 
 
-def fake_module(source: torch.nn.Module | Callable[[], Any], mode: FakeMode) -> Any:  # noqa: ANN401
+class _Copying(TorchFunctionMode):
+    """Makes a deep copy of any tensor a fake one, also of what is no parameter or buffer."""
+
+    def __init__(self, mode: FakeMode) -> None:
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+        self.mode = mode
+
+    def __torch_function__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Answer a deep copy; anything else goes on as it would."""
+        if func is not torch.Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            memo[id(tensor)] = _fake(tensor, self.mode)
+        return memo[id(tensor)]
+
+
+def fake_module(source: Callable[..., Any], mode: FakeMode) -> Any:  # noqa: ANN401
     """A deep copy of a module whose tensors are fake, on the CPU.
 
     The module itself is not touched; its weights may be on any device, ``meta`` included. A
-    function is called and makes the module from fake tensors in the first place.
+    function that makes the module is called with ``meta`` as torch's device.
 
     Raises:
         CannotEstimateError: if the module can't be copied or made so.
     """
     try:
-        if not isinstance(source, torch.nn.Module):
-            with mode:
-                made = source()
-            if isinstance(made, torch.nn.Module):
-                return made
-            raise TypeError(f"it returned {type(made).__name__}, not a torch.nn.Module")
-        memo: dict[int, Any] = {}
-        for tensor in (*source.parameters(), *source.buffers()):
-            memo[id(tensor)] = _fake(tensor, mode)
-        with mode, FakeCopyMode(mode):
-            return copy.deepcopy(source, memo)
+        module = source if isinstance(source, torch.nn.Module) else _make(source)
+        # A parameter is copied by a function that the mode does not see.
+        memo: dict[int, Any] = {
+            id(tensor): _fake(tensor, mode) for tensor in (*module.parameters(), *module.buffers())
+        }
+        with _Copying(mode):
+            return copy.deepcopy(module, memo)
     except Exception as error:
         raise CannotEstimateError(
-            f"can't make a stand-in of {_name(source)} without memory: {error}. Pass a function "
-            "that makes the module, or measure real steps with microdollar probe"
+            f"can't make a stand-in of {_name(source)} without memory: {error}. Pass the module "
+            "instead of a function or the other way round, or measure real steps: "
+            "microdollar probe"
         ) from error
+
+
+def _make(source: Callable[..., Any]) -> torch.nn.Module:
+    with torch.device("meta"):
+        made = source()
+    if not isinstance(made, torch.nn.Module):
+        raise TypeError(f"it returned {type(made).__name__}, not a torch.nn.Module")
+    return made
 
 
 def fake_tree(tree: Any, mode: FakeMode) -> Any:  # noqa: ANN401

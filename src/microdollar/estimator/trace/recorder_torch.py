@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -105,6 +106,7 @@ class Recorder(TorchDispatchMode):
         self.calls: Counter[Call] = Counter()
         self.unknown: Counter[str] = Counter()
         self.last_operator = ""
+        self.stand_ins = 0
 
     def __torch_dispatch__(
         self,
@@ -117,7 +119,12 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         self.last_operator = str(func)
         name = str(func.overloadpacket).removeprefix("aten.")
-        result: Any = _grouped(args, kwargs) if name == GROUPED_PRODUCT else func(*args, **kwargs)
+        for tensor in _tensors((args, kwargs)):
+            # One that is not known yet is from outside: what a loss or a module closes over.
+            self.storages.note(tensor, "outside")
+        result: Any = _grouped(args, kwargs) if name == GROUPED_PRODUCT else None
+        if result is None:
+            result = self._run(func, name, args, kwargs)
         if func.namespace in ("prim", "prims", "profiler"):
             return result
         if name == CPU_RNN:
@@ -127,14 +134,27 @@ class Recorder(TorchDispatchMode):
         if phase == "backward" and torch.is_grad_enabled() and _in_backward():
             phase = "recompute"  # within autograd only a checkpoint's forward has gradients on
         if func.is_view or torch.Tag.inplace_view in func.tags:
-            # An unknown base is a tensor from outside, such as targets that a loss closes over.
-            for tensor in made:
-                self.storages.note(tensor, "inputs")
             self.calls[_view(phase)] += 1
             return result
         fresh = sum(self.storages.note(tensor, phase) for tensor in made)
         self._count(func, name, phase, args, kwargs, result, fresh)
         return result
+
+    def _run(
+        self,
+        func: Any,  # noqa: ANN401
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> object:
+        try:
+            return func(*args, **kwargs)
+        except DataDependentOutputException:
+            if self.phase != "optimizer" or name != "_local_scalar_dense":
+                raise
+            # Adafactor and its like scale by a norm that they read; no shape depends on it.
+            self.stand_ins += 1
+            return 1.0
 
     def _count(
         self,
@@ -216,7 +236,8 @@ def _size(tensor: torch.Tensor) -> int:
 def _with_workspace(args: tuple[Any, ...], result: tuple[Any, ...]) -> tuple[Any, ...]:
     """What torch's meta kernel leaves out of an LSTM layer: the arrays kept for its gradient."""
     steps, batch, inputs = (int(size) for size in args[0].shape)
-    size = lstm_workspace_bytes(steps, batch, inputs, int(args[2].shape[1]))
+    hidden, width = int(args[2].shape[1]), args[0].element_size()
+    size = lstm_workspace_bytes(steps, batch, inputs, hidden, width)
     return (*result[:3], torch.empty(size, dtype=torch.uint8))
 
 

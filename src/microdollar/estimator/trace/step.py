@@ -208,7 +208,7 @@ def _parts(recording: "Recording", peak: Peak, step: int) -> list[tuple[str, int
     return parts.most_common()
 
 
-_BY_PHASE = {"recompute": "recomputed activations", "inputs": "inputs"}
+_BY_PHASE = {"recompute": "recomputed activations", "outside": "other tensors of module and loss"}
 
 
 def _op(call: "Call", count: int, threads: int) -> Op:

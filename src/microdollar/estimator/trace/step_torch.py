@@ -1,6 +1,7 @@
 """Training steps of a module on fake tensors, one after the other, under a recorder."""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,9 +76,7 @@ def record_steps(
     mode = FakeMode()
     recorder = Recorder()
     marks, held = [], []
-    with warnings.catch_warnings():
-        # copy.deepcopy asks whether a tensor has memory; that it has none is what is wanted.
-        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
+    with _quiet():
         fake = fake_module(module, mode)
         _checkpoint(fake, recompute)
         given, wanted = fake_tree((inputs, targets), mode)
@@ -98,6 +97,8 @@ def record_steps(
                 marks.append(len(recorder.storages.events))
                 held.append(run.step(stepper))
             marks.append(len(recorder.storages.events))
+    if recorder.stand_ins:
+        run.notes.append("numbers that the optimizer reads from arrays are taken as 1")
     return Recording(
         recorder=recorder, marks=tuple(marks), held=tuple(held), notes=tuple(run.notes)
     )
@@ -194,6 +195,21 @@ def _optimizer(
             "optimizer", given, OPTIMIZERS, "A class or a function of the parameters will do too."
         )
     return OPTIMIZERS[given.casefold()]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What torch logs of an operator that fails is in the error that is raised."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            # copy.deepcopy asks whether a tensor has memory; that it has none is what is wanted.
+            warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _stepper(

@@ -66,8 +66,10 @@ class Layout:
             raise SpecError(f"ep {self.ep} does not divide dp {self.dp}.")
         if self.shard_group is not None:
             require_positive(self, "shard_group")
-            if self.dp % self.shard_group:
-                raise SpecError(f"shard_group {self.shard_group} does not divide dp {self.dp}.")
+            if self.dp * self.cp % self.shard_group:
+                raise SpecError(
+                    f"shard_group {self.shard_group} does not divide dp x cp {self.dp * self.cp}."
+                )
 
     @property
     def devices(self) -> int:

@@ -211,6 +211,14 @@ def test_neighbours_that_are_alike_are_one_block():
     assert [block.count for block in model.blocks] == [1, 2]
 
 
+def test_kinds_that_alternate_are_one_block_each():
+    model = model_from_config({"model_type": "gemma2"} | LLAMA | {"num_hidden_layers": 42})
+    assert [(block.count, block.mixers[0].window) for block in model.blocks] == [
+        (21, 4096),
+        (21, None),
+    ]
+
+
 BAD = [
     ({"model_type": "llama"} | LLAMA | {"hidden_size": None}, "hidden_size"),
     ({"model_type": "llama"} | LLAMA | {"hidden_size": 66}, "num_attention_heads is 4"),
@@ -312,3 +320,12 @@ def test_any_config_is_a_model_or_one_clear_error(family, changes, complete):
     else:
         assert isinstance(model, ModelSpec)
         assert count_parameters(model).total > 0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_bytes_are_one_clear_error(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("config") / "config.json"
+    path.write_bytes(data)
+    with pytest.raises(SpecError):
+        read_config(path)

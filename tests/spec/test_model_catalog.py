@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import tomllib
+from importlib import resources
 
 import pytest
 from hypothesis import given, settings
@@ -194,3 +196,42 @@ def test_any_blocks_are_a_model_or_one_clear_error(table):
     else:
         assert isinstance(model, ModelSpec)
         assert count_parameters(model).total >= 0
+
+
+def configs():
+    folder = resources.files("microdollar.spec") / "catalog" / "models"
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        for row in tomllib.loads(file.read_text("utf-8"))["model"]:
+            if "model_type" in row["config"]:
+                yield row["name"], row["config"]
+
+
+CLASSES = {
+    "BertForPreTraining": "AutoModelForPreTraining",
+    "BertModel": "AutoModel",
+    "RobertaForMaskedLM": "AutoModelForMaskedLM",
+    "DistilBertForMaskedLM": "AutoModelForMaskedLM",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_every_row_as_transformers_builds_it():
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    for name, row in configs():
+        config = {key: None if key == "q_lora_rank" and not row[key] else row[key] for key in row}
+        family = config.pop("model_type")
+        auto = CLASSES.get(config.get("architectures", [""])[0], "AutoModelForCausalLM")
+        if family == "t5":
+            auto = "AutoModelForSeq2SeqLM"
+        with torch.device("meta"):
+            model = getattr(transformers, auto).from_config(
+                transformers.AutoConfig.for_model(family, **config)
+            )
+        model.tie_weights()
+        total = sum(parameter.numel() for parameter in model.parameters())
+        total += sum(b.numel() for key, b in model.named_buffers() if "e_score_correction" in key)
+        if family == "t5" and config.get("tie_word_embeddings") is False:
+            total += config["vocab_size"] * config["d_model"]  # transformers 5 ties it anyway
+        assert count_parameters(load_model_spec(name)).total == total, name

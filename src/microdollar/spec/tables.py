@@ -6,7 +6,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from microdollar.errors import SpecError, nearest
 
@@ -28,14 +28,14 @@ def build(cls: type[_Built], table: object, where: str, **given: object) -> _Bui
         SpecError: if the table is none, has an unknown key or a value of another type, or lacks
             a field; also what the dataclass itself refuses.
     """
-    values = require_table(table, where)
-    hints = _hints(cls)
+    values, kind = require_table(table, where), cast("type", cls)
+    hints, required = _hints(kind), _required(kind)
     require_keys(values, list(hints), where)
     for name, value in values.items():
         require_type(hints[name], value, f"{where} {name}")
-    missing = [name for name in _required(cls) if name not in values and name not in given]
+    missing = [name for name in required if name not in values and name not in given]
     if missing:
-        raise SpecError(f"{where} has no {missing[0]}. Needed: {', '.join(_required(cls))}.")
+        raise SpecError(f"{where} has no {missing[0]}. Needed: {', '.join(required)}.")
     return cls(**values, **given)
 
 
@@ -125,6 +125,6 @@ def _hints(cls: type) -> dict[str, Any]:
 def _required(cls: type) -> tuple[str, ...]:
     return tuple(
         field.name
-        for field in fields(cls)  # type: ignore[arg-type]
+        for field in fields(cls)
         if field.default is MISSING and field.default_factory is MISSING
     )

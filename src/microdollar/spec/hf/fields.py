@@ -168,5 +168,14 @@ class Fields:
 
 
 def merge(layers: Sequence[Block]) -> tuple[Block, ...]:
-    """Layers from first to last as blocks: neighbours that are alike become one."""
-    return tuple(replace(block, count=len(list(run))) for block, run in groupby(layers))
+    """Layers from first to last as blocks: neighbours that are alike become one.
+
+    Where kinds alternate all the way (Gemma 2 has 42 turns), each kind becomes one block: what is
+    counted depends on how many layers there are of it, and a block for each would be slow.
+    """
+    runs = [(block, len(list(run))) for block, run in groupby(layers)]
+    totals: dict[Block, int] = {}
+    for block, count in runs:
+        totals[block] = totals.get(block, 0) + count
+    found = totals.items() if len(runs) > 2 * len(totals) else runs
+    return tuple(replace(block, count=count) for block, count in found)

@@ -51,6 +51,15 @@ def test_prediction_and_variance_are_those_of_a_gaussian_process() -> None:
     assert half == pytest.approx(fit.width * math.sqrt(variance + fitting.SPREAD_ERROR**2))
 
 
+def test_the_shipped_fit_is_that_of_the_catalog() -> None:
+    """If not, type: python benchmarks/runs/fit.py src/microdollar/estimator/run_hours/fit.json"""
+    fresh, shipped = fitting.fit_catalog(), shipped_fit()
+    assert [row.name for row in shipped.rows] == [row.name for row in fresh.rows]
+    assert shipped.width == pytest.approx(fresh.width, rel=1e-6)
+    np.testing.assert_allclose(shipped.weights, fresh.weights, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(shipped.inverse, fresh.inverse, rtol=1e-6, atol=1e-6)
+
+
 def test_closed_form_residuals_are_those_of_leaving_rows_out() -> None:
     """The width is a quantile of them; refitting moves each by the weights of other rows only."""
     rows = list(fitting.headline_facts())

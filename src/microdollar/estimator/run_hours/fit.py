@@ -15,10 +15,13 @@ The spreads of the effects were chosen on the catalog's runs that are *not* head
 second search from there on moved the error on the headline rows by less than 0.5 points.
 """
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
+from typing import Any, Self
 
 from microdollar.estimator.run_hours.facts import RunFacts, published_facts
 from microdollar.spec.whole_runs import whole_runs
@@ -71,6 +74,21 @@ class RunHoursFit:
         variance = max(0.0, _covariance(facts, facts) - explained) + SPREAD_ERROR**2
         return mean, self.width * math.sqrt(variance)
 
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of :meth:`to_json`, for a file of the package."""
+        return cls(
+            rows=tuple(RunFacts(**row) for row in data["rows"]),
+            weights=tuple(data["weights"]),
+            inverse=tuple(tuple(line) for line in data["inverse"]),
+            scored=data["scored"],
+            width=data["width"],
+        )
+
     def without(self, facts: RunFacts, *, family: bool = False) -> "RunHoursFit":
         """The same fitted again without a run (or its whole family), to test on it."""
         kept = [
@@ -108,11 +126,17 @@ def headline_facts() -> tuple[RunFacts, ...]:
     return tuple(published_facts(run) for run in whole_runs() if run.published_runs)
 
 
-@cache
-def shipped_fit() -> RunHoursFit:
-    """The fit on every run of the catalog, for use; it has seen all of ``published_runs.csv``."""
+def fit_catalog() -> RunHoursFit:
+    """The fit on every run of the catalog; it has seen the headline rows."""
     rows = [published_facts(run) for run in whole_runs()]
     return _fit(rows, len(rows))
+
+
+@cache
+def shipped_fit() -> RunHoursFit:
+    """That fit, as it ships with the package (``fit.json``, by ``benchmarks/runs/fit.py``)."""
+    text = (Path(__file__).parent / "fit.json").read_text("utf-8")
+    return RunHoursFit.from_json(json.loads(text))
 
 
 def _distinct(rows: Sequence[RunFacts]) -> list[RunFacts]:

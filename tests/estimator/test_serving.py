@@ -1,5 +1,6 @@
 """Serving: the cache by hand, limits that must hold, and the one published row that fits."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -126,6 +127,20 @@ def test_everything_is_said_and_adds_up():
     assert found.joules_per_million_tokens.value == pytest.approx(found.joules.value * 2500)
     assert found.fits is True and found.memory_bytes.value > 16e9
     assert all(part.source for part in found.assumptions)
+
+
+def test_it_is_plain_data_too():
+    found = serve(batch=4)
+    data = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert data["parameters"] == 8_030_261_248
+    assert data["memory_bytes"]["cache"] == found.cache_bytes == 4 * 2 * 2 * 32 * 8 * 128 * 1100
+    assert data["memory_bytes"]["allocated"]["value"] < data["memory_bytes"]["process"]["value"]
+    assert data["memory_bytes"]["reserved"]["reason"] and data["int_ops"]["reason"]
+    # Attention adds to 2N; the head runs for the last token of a prompt only.
+    assert data["flops"]["hardware"]["value"] == pytest.approx(
+        data["flops"]["2N"]["value"], rel=0.1
+    )
+    assert "tokens" in found._repr_html_()
 
 
 def test_a_model_larger_than_the_device_does_not_fit():

@@ -9,11 +9,13 @@ Pipeline stages divide memory, not the time of a token, which passes through all
 modelled: the scheduler, paging, sampling, speculative decoding, batches that fill a pipeline.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from microdollar.cost import Quantity
 from microdollar.errors import SpecError
 from microdollar.estimator.kv_cache import cache_bytes
+from microdollar.estimator.model_work import UNCOUNTED
 from microdollar.estimator.parts import Part
 from microdollar.estimator.seconds import Shares
 from microdollar.estimator.serving_counts import read_flops, token_flops, weights_read
@@ -41,6 +43,10 @@ WORKSPACE_BYTES: Shares = (0.1e9, 0.8e9, 3e9)
 class ServingEstimate:
     """One batch from its first prompt token to its last new one."""
 
+    plan: ServingPlan
+    device: DeviceSpec
+    parameters: int
+    """All weights."""
     prefill_seconds: Quantity
     """Until the first new token."""
     decode_seconds_per_token: Quantity
@@ -53,8 +59,10 @@ class ServingEstimate:
     """New tokens of all sequences once the prompts are read."""
     cache_bytes: int
     """Of keys, values and states when the answers are complete, over all devices: exact."""
+    allocated_bytes: Quantity
+    """Of one device: weights, cache, logits, activations of a prompt's chunk."""
     memory_bytes: Quantity
-    """Of one device: weights, cache, logits, activations of a prompt's chunk, workspace."""
+    """Of one device, as it reports it: the same and a workspace."""
     fits: bool | None
     """Whether the centre of ``memory_bytes`` is within the device's; None if that is unknown."""
     flops: float
@@ -71,6 +79,53 @@ class ServingEstimate:
     """Seconds of a decoded token: weights and cache overlap with arithmetic, calls don't."""
     assumptions: tuple[Part, ...]
     """Central values of what the seconds rest on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary in base units, with the keys of a training estimate."""
+        tokens = self.plan.batch * (self.plan.prompt_tokens + self.plan.new_tokens)
+        active = count_parameters(self.plan.model).active
+        named = (
+            "prefill_seconds",
+            "decode_seconds_per_token",
+            "seconds",
+            "tokens_per_second",
+            "decode_tokens_per_second",
+            "joules",
+            "dollars",
+            "joules_per_million_tokens",
+            "dollars_per_million_tokens",
+        )
+        flops = {"2N": 2.0 * active * tokens, "hardware": self.flops}
+        return {
+            "model": self.plan.model.name,
+            "device": self.device.name,
+            "devices": self.plan.layout.devices,
+            "covers": "batch",
+            "parameters": self.parameters,
+            "active_parameters": active,
+            "flops": {
+                name: Quantity(value=value, basis="formula").to_json()
+                for name, value in flops.items()
+            },
+            "int_ops": Quantity.missing(UNCOUNTED).to_json(),
+            "memory_bytes": {
+                "allocated": self.allocated_bytes.to_json(),
+                "reserved": Quantity.missing(
+                    "serving engines reserve the share of the device that they are told to"
+                ).to_json(),
+                "process": self.memory_bytes.to_json(),
+                "cache": self.cache_bytes,
+                "fits": self.fits,
+            },
+            **{name: getattr(self, name).to_json() for name in named},
+            "decode_breakdown": [asdict(part) for part in self.parts],
+            "assumptions": [asdict(part) for part in self.assumptions],
+        }
+
+    def _repr_html_(self) -> str:
+        from microdollar.estimator.html import serving_table
+
+        return serving_table(self)
 
 
 def estimate_serving(plan: ServingPlan, device: DeviceSpec) -> ServingEstimate:
@@ -108,18 +163,24 @@ def estimate_serving(plan: ServingPlan, device: DeviceSpec) -> ServingEstimate:
         number_bytes=plan.cache_bytes,
         encoded=plan.prompt_tokens,
     )
-    memory = _memory(plan, cache, sequences)
+    held = _held_bytes(plan, cache, sequences)
+    least, likely, most = (held + extra for extra in WORKSPACE_BYTES)
+    memory = Quantity(value=likely, low=least, high=most, basis="assumed")
     room = device.memory_bytes.value
     devices = Quantity(value=plan.layout.devices, basis="formula")
     joules = device.busy_watts.times(seconds).times(devices)
     dollars = device.dollars_over(seconds).times(devices)
     return ServingEstimate(
+        plan=plan,
+        device=device,
+        parameters=count_parameters(plan.model).total,
         prefill_seconds=prefill,
         decode_seconds_per_token=decode,
         seconds=seconds,
         tokens_per_second=_per_second(new, seconds),
         decode_tokens_per_second=_per_second(plan.batch if new else 0, decode),
         cache_bytes=cache,
+        allocated_bytes=Quantity(value=held, basis="formula"),
         memory_bytes=memory,
         fits=None if room is None else _value(memory) <= room,
         flops=plan.batch * (read + plan.new_tokens * one),
@@ -206,7 +267,7 @@ def _decode(
     return Quantity(value=middle, low=low, high=high, basis=speed.basis), tuple(parts)
 
 
-def _memory(plan: ServingPlan, cache: int, sequences: int) -> Quantity:
+def _held_bytes(plan: ServingPlan, cache: int, sequences: int) -> float:
     """Of one device: its weights and cache, logits of every sequence, one chunk of a prompt."""
     model, layout = plan.model, plan.layout
     weights = count_parameters(model).total * stored_bytes(plan)
@@ -216,8 +277,7 @@ def _memory(plan: ServingPlan, cache: int, sequences: int) -> Quantity:
     chunk = min(CHUNK, sequences * plan.prompt_tokens)
     inner = max((_inner(block.feed_forward) for block in model.blocks), default=model.hidden)
     held += 2 * chunk * (4 * model.hidden + inner / layout.tp)
-    low, middle, high = (held + extra for extra in WORKSPACE_BYTES)
-    return Quantity(value=middle, low=low, high=high, basis="assumed")
+    return held
 
 
 def _inner(part: FeedForward | MixtureOfExperts | None) -> int:

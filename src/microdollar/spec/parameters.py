@@ -146,7 +146,7 @@ def block_parameters(block: Block, hidden: int) -> int:
 
 def block_products(block: Block, hidden: int) -> tuple[Product, ...]:
     """The products of one layer of a block: its mixers' and its feed-forward part's."""
-    mixers = (product for mixer in block.mixers for product in mixer_products(mixer, hidden))
+    mixers = [product for mixer in block.mixers for product in mixer_products(mixer, hidden)]
     return (*mixers, *feed_forward_products(block.feed_forward, hidden))
 
 
@@ -240,13 +240,11 @@ def trainable_parameters(model: ModelSpec, lora: Lora | None) -> int:
     """
     if lora is None:
         return count_parameters(model).total
-    total = 0
+    total, hidden = 0, model.hidden
     for block in (*model.encoder, *model.blocks):
-        adapted = [
-            product for mixer in block.mixers for product in mixer_products(mixer, model.hidden)
-        ]
+        adapted = [product for mixer in block.mixers for product in mixer_products(mixer, hidden)]
         if lora.targets == "all":
-            adapted += feed_forward_products(block.feed_forward, model.hidden)
+            adapted += feed_forward_products(block.feed_forward, hidden)
         total += block.count * sum(
             lora.rank * (product.inputs + product.outputs) * product.copies
             for product in adapted

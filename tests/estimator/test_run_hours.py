@@ -154,6 +154,13 @@ def test_what_is_held_out_is_not_learnt_from() -> None:
     assert "Llama 3.1 70B" in names
 
 
+def test_a_published_run_is_not_predicted_from_itself() -> None:
+    for row in fitting.headline_facts()[:3]:
+        found = predict_run(row)
+        assert found == predict_unseen(row)
+        assert found.value != predict_run(row, shipped_fit()).value
+
+
 def test_rows_of_ones_own_pull_the_prediction() -> None:
     """Three runs of a new family at half speed make the fourth slower, by less than twice."""
     new = _facts("slowpoke-5B", 5e9, 1e12)

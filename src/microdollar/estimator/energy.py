@@ -11,7 +11,6 @@ listed power are never learnt from.
 
 import math
 import re
-import statistics
 from dataclasses import dataclass
 from typing import Literal
 
@@ -149,7 +148,7 @@ def _watts(
     if rows:
         usual = sum(part.value for part in phase_watts(device))
         scale = own / usual if usual else 1.0
-        watts = statistics.fmean(row.watts for row in rows) * scale
+        watts = sum(row.watts for row in rows) / len(rows) * scale
         said = f"measured system power: {', '.join(f'{row.run} ({row.source})' for row in rows)}"
         return (
             Quantity.around(watts * DEVICE_SHARE, MEASURED_FACTOR, "calibrated", said),

@@ -1,6 +1,8 @@
 """The device-seconds of a whole run, with an 80 % interval."""
 
 import math
+from dataclasses import replace
+from functools import lru_cache
 
 from microdollar.cost import Quantity
 from microdollar.errors import CannotEstimateError
@@ -41,7 +43,7 @@ def predict_device_seconds(
         sequence: tokens of one; 2,048 if None.
         hidden: width; from the parameters if None.
         layers: depth.
-        fit: overheads of past runs; those of the catalog if None.
+        fit: overheads of past runs; those of the catalog, but for the run itself, if None.
 
     Returns:
         Device-seconds; missing with the reason where they don't follow from sizes and tokens.
@@ -71,21 +73,39 @@ def predict_device_seconds(
 
 def predict_unseen(facts: RunFacts) -> Quantity:
     """The same for a published run, from all headline runs but it: what accuracy is stated with."""
-    others = [
-        row for row in headline_facts() if not (row.name == facts.name or row.is_same_run(facts))
-    ]
-    return predict_run(facts, fit_run_hours(others, held_out=[facts]))
+    return _predict(facts, _fit_without(replace(facts, device_seconds=None)))
 
 
 def predict_run(facts: RunFacts, fit: RunHoursFit | None = None) -> Quantity:
-    """The same for facts that are already at hand."""
-    known = shipped_fit() if fit is None else fit
-    overhead, half = known.overhead(facts)
+    """The same for facts that are already at hand.
+
+    Without a fit a headline run of the catalog is predicted from all the others, not from
+    itself, so that the interval means what it says.
+    """
+    if fit is not None:
+        return _predict(facts, fit)
+    if any(_is_same(facts, row) for row in headline_facts()):
+        return predict_unseen(facts)
+    return _predict(facts, shipped_fit())
+
+
+@lru_cache(maxsize=256)
+def _fit_without(facts: RunFacts) -> RunHoursFit:
+    others = [row for row in headline_facts() if not _is_same(facts, row)]
+    return fit_run_hours(others, held_out=[facts])
+
+
+def _is_same(facts: RunFacts, row: RunFacts) -> bool:
+    return row.name == facts.name or row.is_same_run(facts)
+
+
+def _predict(facts: RunFacts, fit: RunHoursFit) -> Quantity:
+    overhead, half = fit.overhead(facts)
     value = facts.ideal_seconds * math.exp(overhead)
     return Quantity(
         value=value,
         low=value * math.exp(-half),
         high=value * math.exp(half),
         basis="calibrated",
-        reason=f"from {len(known.rows)} published runs",
+        reason=f"from {len(fit.rows)} published runs",
     )

@@ -44,6 +44,9 @@ LOGIT_PASSES = 12.0
 """How often logits are read or written, forward and backward (assumed)."""
 HOST_LINK_BYTES_PER_SECOND = 20e9
 """Of the link to the host, for offloaded states (PCIe 4 x16, assumed)."""
+FUSED_BACKWARD = 2.5
+"""Products in the backward pass of fused attention over those of its forward pass: five for two,
+for the scores are formed again (arXiv:2307.08691, algorithm 2)."""
 UPDATE_BYTES = {
     "sgd": 14.0,
     "momentum": 22.0,
@@ -196,6 +199,8 @@ def _layer(
     frozen = 0.5 if train.lora is not None else 1.0
     whole = {name: passes * (1 + backward) * value for name, value in once.items()}
     whole["products"] = passes * (1 + backward * frozen) * once["products"]
+    if fused:
+        whole["attention"] = passes * (1 + backward * FUSED_BACKWARD / 2) * attention
     whole["layer links"] = passes * (1 + min(backward, 1.0)) * once["layer links"]
     if layout.zero == 3 and layout.dp > 1:
         gathered = rates.links.gather(element * own, layout.shard_group or layout.dp, layout.tp)

@@ -53,6 +53,7 @@ class _Rows:
     """Measured rows as arrays."""
 
     plans: tuple[TrainingPlan, ...]
+    devices: tuple[DeviceSpec, ...]
     each: tuple[StepTerms, ...]
     terms: StepTerms
     """``each``, as arrays."""
@@ -65,6 +66,7 @@ class _Rows:
         return replace(
             self,
             plans=tuple(self.plans[row] for row in rows),
+            devices=tuple(self.devices[row] for row in rows),
             each=tuple(self.each[row] for row in rows),
             terms=select_terms(self.terms, rows),
             seconds=self.seconds[rows],
@@ -108,12 +110,13 @@ def _arrays(rows: Sequence[Row], devices: dict[str, DeviceSpec]) -> _Rows:
 
     plans = tuple(plan for plan, _ in rows)
     found = {name: devices.get(name) or load_device(name) for name in {p.device for p in plans}}
-    of = [plan_context(plan) for plan in plans]
+    of = [plan_context(plan, found[plan.device]) for plan in plans]
     # The commonest context is where products run at the coefficients' own rate.
     names = tuple(sorted(set(of), key=lambda context: (-of.count(context), context)))
     each = tuple(step_terms(plan, found[plan.device]) for plan in plans)
     return _Rows(
         plans=plans,
+        devices=tuple(found[plan.device] for plan in plans),
         each=each,
         terms=stack_terms(each),
         seconds=np.array([seconds for _, seconds in rows], float),
@@ -201,7 +204,9 @@ def _held_out(
         rest = np.setdiff1d(np.arange(len(data.plans)), part)
         fit, _ = _fit(data.select(rest), scales)
         for row in part:
-            value, deviation, nearest = fit.predict_log(data.plans[row], data.each[row])
+            value, deviation, nearest = fit.predict_log(
+                data.plans[row], data.devices[row], data.each[row]
+            )
             off = value - math.log(data.seconds[row])
             found.append((abs(off) / deviation, nearest, abs(math.expm1(off))))
     return found

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from microdollar.estimator.step.terms import FIRST_COEFFICIENTS, StepTerms, step_seconds
+from microdollar.spec.device import DeviceSpec
 from microdollar.spec.model import ModelSpec
 from microdollar.spec.training import TrainingPlan
 
@@ -25,11 +26,10 @@ COORDINATES = (
 SHAPE = ("hidden", "layers", "sequence", "heads")
 """Coordinates of the model rather than of the layout."""
 _RECOMPUTE = {"none": 0.0, "selective": 0.35, "full": 0.7}
-CONTEXT_SPREAD = 0.15
+CONTEXT_SPREAD = 0.25
 """Standard deviation of the logarithm by which products of another device, precision or stack
 are faster or slower than the rates say (assumed: matrix products reach 0.51 to 0.97 of the
-printed rate on 13 devices, ml-engineering, and are scaled by what was measured there)."""
-
+printed rate on 13 devices, and those of 8 bit gain a factor 1.3 where 2 is printed)."""
 UNCORRECTED_SPREAD = 0.1
 """Standard deviation of what coefficients can't express, as a logarithm, where too few rows say
 how large it is (assumed)."""
@@ -38,9 +38,9 @@ Context = tuple[str, str, str]
 """Stack, device and precision: what a rate belongs to."""
 
 
-def plan_context(plan: TrainingPlan) -> Context:
+def plan_context(plan: TrainingPlan, device: DeviceSpec) -> Context:
     """Stack (empty for none), device and precision of a plan."""
-    return (plan.stack or "", plan.device, plan.train.precision)
+    return (plan.stack or "", device.name, plan.train.precision)
 
 
 def coordinates(plan: TrainingPlan) -> tuple[float, ...]:
@@ -157,14 +157,16 @@ class StepFit:
     tenths if there is only one shape."""
     date: str = ""
 
-    def context(self, plan: TrainingPlan) -> int | None:
+    def context(self, plan: TrainingPlan, device: DeviceSpec) -> int | None:
         """Number of the plan's context among those that were fitted."""
-        wanted = plan_context(plan)
+        wanted = plan_context(plan, device)
         return self.contexts.index(wanted) if wanted in self.contexts else None
 
-    def predict_log(self, plan: TrainingPlan, terms: StepTerms) -> tuple[float, float, float]:
+    def predict_log(
+        self, plan: TrainingPlan, device: DeviceSpec, terms: StepTerms
+    ) -> tuple[float, float, float]:
         """Logarithm of the seconds, their standard deviation, and how near rows are (0 to 1)."""
-        context = self.context(plan)
+        context = self.context(plan, device)
         compute = self.compute[context] if context is not None else 1.0
         value = math.log(step_seconds(terms, self.coefficients, compute))
         variance = self._coefficient_variance(terms, compute)

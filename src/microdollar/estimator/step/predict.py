@@ -41,9 +41,9 @@ def predict_step(
     """
     fit = shipped_fit(plan) if fit is None else fit
     terms = step_terms(plan, device)
-    value, deviation, nearest = fit.predict_log(plan, terms)
+    value, deviation, nearest = fit.predict_log(plan, device, terms)
     half = fit.half_width(deviation, nearest)
-    context = fit.context(plan)
+    context = fit.context(plan, device)
     compute = fit.compute[context] if context is not None else 1.0
     parts = step_parts(terms, fit.coefficients, compute)
     seconds = _bounded(value)

@@ -18,7 +18,12 @@ from microdollar.estimator.kv_cache import cache_bytes
 from microdollar.estimator.model_work import UNCOUNTED
 from microdollar.estimator.parts import Part
 from microdollar.estimator.seconds import Shares
-from microdollar.estimator.serving_counts import read_flops, token_flops, weights_read
+from microdollar.estimator.serving_counts import (
+    held_bytes,
+    read_flops,
+    token_flops,
+    weights_read,
+)
 from microdollar.estimator.serving_speed import (
     CALL_SECONDS,
     CALLS_A_LAYER,
@@ -28,13 +33,11 @@ from microdollar.estimator.serving_speed import (
     stored_bytes,
 )
 from microdollar.spec.device import DeviceSpec
-from microdollar.spec.model import Attention, FeedForward, MixtureOfExperts
+from microdollar.spec.model import Attention
 from microdollar.spec.parameters import count_parameters
 from microdollar.spec.training import ServingPlan
 from microdollar.work.formulas.terms import split
 
-CHUNK = 8192
-"""Prompt tokens that are read at once; longer prompts are read in chunks (assumed)."""
 WORKSPACE_BYTES: Shares = (0.1e9, 0.8e9, 3e9)
 """Context of the device and what libraries keep (assumed)."""
 
@@ -163,7 +166,7 @@ def estimate_serving(plan: ServingPlan, device: DeviceSpec) -> ServingEstimate:
         number_bytes=plan.cache_bytes,
         encoded=plan.prompt_tokens,
     )
-    held = _held_bytes(plan, cache, sequences)
+    held = held_bytes(plan, cache, sequences)
     least, likely, most = (held + extra for extra in WORKSPACE_BYTES)
     memory = Quantity(value=likely, low=least, high=most, basis="assumed")
     room = device.memory_bytes.value
@@ -265,27 +268,6 @@ def _decode(
     ]
     low, middle, high = ends
     return Quantity(value=middle, low=low, high=high, basis=speed.basis), tuple(parts)
-
-
-def _held_bytes(plan: ServingPlan, cache: int, sequences: int) -> float:
-    """Of one device: its weights and cache, logits of every sequence, one chunk of a prompt."""
-    model, layout = plan.model, plan.layout
-    weights = count_parameters(model).total * stored_bytes(plan)
-    held = weights / (layout.tp * layout.pp)
-    held += cache / (layout.tp * layout.pp * layout.cp * layout.dp)
-    held += 4 * sequences * model.vocab / layout.tp
-    chunk = min(CHUNK, sequences * plan.prompt_tokens)
-    inner = max((_inner(block.feed_forward) for block in model.blocks), default=model.hidden)
-    held += 2 * chunk * (4 * model.hidden + inner / layout.tp)
-    return held
-
-
-def _inner(part: FeedForward | MixtureOfExperts | None) -> int:
-    if part is None:
-        return 0
-    if isinstance(part, MixtureOfExperts):
-        return 2 * (part.active * part.inner + part.shared_inner)
-    return part.inner * (2 if part.gated else 1)
 
 
 def _value(quantity: Quantity) -> float:

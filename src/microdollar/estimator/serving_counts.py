@@ -1,16 +1,28 @@
-"""What serving a model does and reads: operations of a prompt and of a token, weights of a pass."""
+"""What serving a model does, reads and holds: operations, weights of a pass, bytes of a device."""
 
 from dataclasses import replace
 
 from microdollar.estimator.model_flops import products
 from microdollar.estimator.model_layers import model_pieces
-from microdollar.spec.model import Attention, LatentAttention, Mixer, MixtureOfExperts, ModelSpec
+from microdollar.estimator.serving_speed import stored_bytes
+from microdollar.spec.model import (
+    Attention,
+    FeedForward,
+    LatentAttention,
+    Mixer,
+    MixtureOfExperts,
+    ModelSpec,
+)
 from microdollar.spec.parameters import (
     block_parameters,
     count_parameters,
     feed_forward_products,
     head_product,
 )
+from microdollar.spec.training import ServingPlan
+
+CHUNK = 8192
+"""Prompt tokens that are read at once; longer prompts are read in chunks (assumed)."""
 
 
 def read_flops(model: ModelSpec, prompt: int) -> int:
@@ -73,3 +85,24 @@ def weights_read(model: ModelSpec, sequences: int) -> int:
             inside -= round(block.count * routed * missed)
     inside -= sum(block_parameters(block, model.hidden) for block in model.encoder)
     return inside
+
+
+def held_bytes(plan: ServingPlan, cache: int, sequences: int) -> float:
+    """Of one device: its weights and cache, logits of every sequence, one chunk of a prompt."""
+    model, layout = plan.model, plan.layout
+    weights = count_parameters(model).total * stored_bytes(plan)
+    held = weights / (layout.tp * layout.pp)
+    held += cache / (layout.tp * layout.pp * layout.cp * layout.dp)
+    held += 4 * sequences * model.vocab / layout.tp
+    chunk = min(CHUNK, sequences * plan.prompt_tokens)
+    inner = max((_inner(block.feed_forward) for block in model.blocks), default=model.hidden)
+    held += 2 * chunk * (4 * model.hidden + inner / layout.tp)
+    return held
+
+
+def _inner(part: FeedForward | MixtureOfExperts | None) -> int:
+    if part is None:
+        return 0
+    if isinstance(part, MixtureOfExperts):
+        return 2 * (part.active * part.inner + part.shared_inner)
+    return part.inner * (2 if part.gated else 1)

@@ -18,14 +18,14 @@ def fit_hours(train: Sequence[Run], test: Sequence[Run]) -> RunHoursFit | None:
     Runs of the literature that are in no published table are beside them, without those that
     ``test`` asks for.
     """
-    rows = [facts for facts in map(_facts, train) if isinstance(facts, RunFacts)]
-    held_out = [facts for facts in map(_facts, test) if isinstance(facts, RunFacts)]
+    rows = [facts for facts in map(run_facts_of, train) if isinstance(facts, RunFacts)]
+    held_out = [facts for facts in map(run_facts_of, test) if isinstance(facts, RunFacts)]
     return fit_run_hours(rows, held_out) if rows else None
 
 
 def predict_hours(run: Run, fit: RunHoursFit | None) -> Quantity:
     """Device-seconds of a row's run, or its wall time; missing with the reason."""
-    facts = _facts(run)
+    facts = run_facts_of(run)
     if isinstance(facts, str):
         return Quantity.missing(facts)
     total = predict_run(replace(facts, device_seconds=None), fit)
@@ -36,13 +36,14 @@ def predict_hours(run: Run, fit: RunHoursFit | None) -> Quantity:
 
 def run_sizes(run: Run) -> tuple[float | None, float | None]:
     """Parameters that a token meets and tokens of the run, for the usual rule."""
-    facts = _facts(run)
+    facts = run_facts_of(run)
     if isinstance(facts, RunFacts):
         return facts.parameters, facts.tokens
     return run.active_parameters or run.parameters, run.tokens
 
 
-def _facts(run: Run) -> RunFacts | str:
+def run_facts_of(run: Run) -> RunFacts | str:
+    """What whole runs are predicted from, with the time that the row's took; or why not."""
     if run.metric not in WALL:
         return row_facts(run)
     if run.devices is None:

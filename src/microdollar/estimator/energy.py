@@ -30,16 +30,18 @@ WAITING_POWER = 0.5
 DEVICE_SHARE = 0.75
 """Of a measured system's power, the accelerator's own (assumed: 8 x 700 W of the 8.4 kW that
 an eight-H100 node was seen to draw at most, arXiv:2412.08602, are 0.67; of V100 systems 0.9)."""
-HOST_SHARE = {"GPU": (0.10, 0.35, 0.65), "TPU": (0.05, 0.35, 1.20), "ASIC": (0.10, 0.35, 0.80)}
+HOST_SHARE = {"GPU": (0.15, 0.45, 0.75), "TPU": (0.05, 0.35, 1.20), "ASIC": (0.10, 0.35, 0.80)}
 """Low, middle and high watts of host, network, fans and supplies over the accelerator's busy
-watts. GPU: 330 W of a V100 system (arXiv:2104.10350) and 8.4 kW of a node of eight H100
-(arXiv:2412.08602) are 0.3 and 0.75 over what the model gives the devices. TPU: systems drew
+watts. GPU: what a V100 system of 330 W (arXiv:2104.10350) draws beyond the device's phases is
+0.40 of them; 8.4 kW of a node beyond eight H100 at their full 700 W (arXiv:2412.08602), 0.59.
+TPU: systems drew
 0.64 of the listed power of v3 and 2.1 of v4's."""
 HOST_SHARE_ELSE = (0.05, 0.20, 0.50)
 """Of CPUs and systems on a chip: memory, disk, supply (assumed)."""
 MEASURED_FACTOR = 1.20
-"""80 % of systems draw within this factor of others with the same device (assumed; the seven
-of the catalog differ from the mean of their like by 1.03 to 1.21)."""
+"""80 % of systems draw within this factor of others with the same device (assumed; the
+catalog's measured ones differ from the mean of their like by 1.04 to 1.16, and the estimated one
+by 1.21)."""
 PUE_SPREAD = 1.05
 """Factor within which a stated PUE holds over a run (assumed)."""
 

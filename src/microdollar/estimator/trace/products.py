@@ -16,6 +16,11 @@ class Product:
     k: int
     batch: int = 1
 
+    @property
+    def flops(self) -> int:
+        """A multiply-accumulate is 2."""
+        return 2 * self.m * self.n * self.k * self.batch
+
 
 def product_of(operator: str, args: tuple[Any, ...], made: list[Any]) -> Product | None:
     """The products of one call, or None if it is not known as one.

@@ -173,7 +173,10 @@ class Recorder(TorchDispatchMode):
         if flops is None:
             self.unknown[name] += 1
             flops = 0
-        if counted_by_torch is not None:
+        product = product_of(name, args, made)
+        if product is not None and name == "convolution_backward":
+            flops += product.flops  # torch forgets the groups in the weights' gradient
+        elif counted_by_torch is not None:
             flops += int(counted_by_torch(*args, **kwargs, out_val=result))
         shown = (made or given or [torch.empty(0)])[0]
         self.calls[
@@ -184,7 +187,7 @@ class Recorder(TorchDispatchMode):
                 dtype=str((given or [shown])[0].dtype if made else shown.dtype).removeprefix(
                     "torch."
                 ),
-                product=product_of(name, args, made),
+                product=product,
                 flops=flops,
                 masked_flops=_masked(name, args, kwargs, flops),
                 bytes_moved=_bytes(name, given, made),

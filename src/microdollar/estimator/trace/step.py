@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from microdollar.errors import MissingExtraError, UsageError
 from microdollar.estimator.trace.allocator import block_bytes, replay
 from microdollar.estimator.trace.replay import Event, Peak, find_peak
-from microdollar.work.operators import TRANSCENDENTAL, plain_name
+from microdollar.work.operators import GROUPED_PRODUCT, TRANSCENDENTAL, plain_name
 from microdollar.work.ops import Buffer, Op, OpKind, Work
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class StepTrace:
     """What stays from step to step: parameters, gradients, state, inputs."""
     reserved_bytes: int | None
     """What the caching allocator keeps of a CUDA device; None on a CPU, which has none."""
+    product_flops: int
+    """Operations of matrix products alone, in fused kernels too: what a model's closed form and
+    torch's FlopCounterMode (where it looks) count."""
     by_phase: Mapping[str, int]
     """Floating-point operations of forward, loss, backward, recompute and optimizer."""
     masked_flops: int
@@ -182,11 +185,21 @@ def _summary(recording: "Recording", device: Target, threads: int) -> StepTrace:
         steady_peak_bytes=peaks[1].bytes + extra,
         resident_bytes=sum(event.bytes for event in events) + extra,
         reserved_bytes=reserved,
+        product_flops=sum(_product_flops(call) * count for call, count in calls.items()),
         by_phase=dict(by_phase),
         masked_flops=masked,
         unknown=dict(recorder.unknown),
         events=tuple(events),
     )
+
+
+def _product_flops(call: "Call") -> int:
+    if call.product is None:
+        return 0
+    if call.operator == GROUPED_PRODUCT:
+        return call.flops
+    # Of attention the share that the mask leaves, of the others all.
+    return call.product.flops * call.flops // (call.flops + call.masked_flops)
 
 
 def _rounded(event: Event) -> Event:

@@ -33,9 +33,8 @@ an eight-H100 node was seen to draw at most, arXiv:2412.08602, are 0.67; of V100
 HOST_SHARE = {"GPU": (0.15, 0.45, 0.75), "TPU": (0.05, 0.35, 1.20), "ASIC": (0.10, 0.35, 0.80)}
 """Low, middle and high watts of host, network, fans and supplies over the accelerator's busy
 watts. GPU: what a V100 system of 330 W (arXiv:2104.10350) draws beyond the device's phases is
-0.40 of them; 8.4 kW of a node beyond eight H100 at their full 700 W (arXiv:2412.08602), 0.59.
-TPU: systems drew
-0.64 of the listed power of v3 and 2.1 of v4's."""
+0.40; 8.4 kW of a node beyond eight H100 at their full 700 W (arXiv:2412.08602), 0.59. TPU:
+systems drew 0.64 of the listed power of v3 and 2.1 of v4's."""
 HOST_SHARE_ELSE = (0.05, 0.20, 0.50)
 """Of CPUs and systems on a chip: memory, disk, supply (assumed)."""
 MEASURED_FACTOR = 1.20

@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from microdollar.cli import calibrate as calibrate_module
 from microdollar.cli.calibrate import calibrate
-from microdollar.cli.estimate import describe_quantity, estimate, parse_options
+from microdollar.cli.estimate import estimate, parse_options
+from microdollar.cli.numbers import describe_quantity
 from microdollar.cost import Quantity
 from microdollar.errors import CannotEstimateError, UnknownNameError, UsageError
 from microdollar.learn import registry
@@ -21,6 +22,11 @@ from microdollar.run.device import load_rates, save_rates
 from microdollar.spec import DataSpec, Rates
 from microdollar.work import Buffer, Op, Work, matmul
 
+OPERATORS = OperatorRates(
+    grids={"1/copy": Grid(axes=((8.0, 80.0),), seconds=(1e-6, 2e-6))},
+    call_seconds={"1/view": 1e-6},
+    fresh_seconds_per_byte=1e-10,
+)
 RATES = Rates(
     matmul_flops_per_second={"torch/float32": ((1e6, 5e10), (1e8, 1e11))},
     matmul_thread_gain=((1e6, 1.5),),
@@ -210,6 +216,7 @@ def test_first_estimate_calibrates_and_says_so(home: Path, monkeypatch: pytest.M
 
 def test_calibrate_keeps_what_it_measured(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(machine, "calibrate", lambda progress: RATES)
+    monkeypatch.setattr(machine, "measure_operators", lambda progress: OPERATORS)
     monkeypatch.setattr(calibrate_module.os, "getloadavg", lambda: (9.0, 9.0, 9.0))
     result = CliRunner().invoke(calibrate, ["--json"])
     assert result.exit_code == 0, result.output
@@ -217,8 +224,12 @@ def test_calibrate_keeps_what_it_measured(home: Path, monkeypatch: pytest.Monkey
     assert data["device"]["rates"]["spread"] == 1.1
     assert Path(data["file"]).is_relative_to(home)
     assert "busy" in result.stderr
+    assert load_rates(describe()).torch_operators == OPERATORS
     words = CliRunner().invoke(calibrate, [])
     assert "random increments" in words.stdout
+    assert "1 classes" in words.stdout
+    quick = json.loads(CliRunner().invoke(calibrate, ["--quick", "--json"]).stdout)
+    assert quick["device"]["rates"]["torch_operators"] is None
     assert "100 GFLOP/s" in words.stdout
 
 

@@ -1,80 +1,107 @@
 """``microdollar estimate``: what learning will cost, before it runs."""
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from microdollar.cli.options import BYTES, json_option, print_json
+from microdollar.cli.numbers import FORMATS, describe_quantity, print_assumptions
+from microdollar.cli.options import BYTES, COUNT, json_option, print_json
+from microdollar.cli.plan_options import plan_options, read_plan
 from microdollar.errors import UnknownNameError, UsageError
-from microdollar.units import (
-    format_bytes,
-    format_dollars,
-    format_joules,
-    format_seconds,
-    format_si,
-)
+from microdollar.units import format_bytes, format_seconds, format_si
 
 if TYPE_CHECKING:
-    from microdollar.cost import Cost, Quantity
+    from microdollar.cost import Cost
     from microdollar.estimator import Estimate
     from microdollar.spec import DeviceSpec
     from microdollar.work import Work
 
-FORMATS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "flops": ("floating-point", lambda value: format_si(value, "FLOP")),
-    "int_ops": ("integer", lambda value: format_si(value, "op")),
-    "memory_bytes": ("memory", format_bytes),
-    "seconds": ("time", format_seconds),
-    "joules": ("energy", format_joules),
-    "dollars": ("price", format_dollars),
-}
-"""Label and format of each quantity of a cost."""
-
 
 @click.command()
-@click.option("--learner", "learner_name", metavar="NAME", help="Way to learn, e.g. ngram.")
-@click.option("--train-bytes", type=BYTES, metavar="N", help="Training bytes, e.g. 1M.")
+@click.argument("model", required=False)
+@click.option("--device", "device_name", metavar="NAME", help="In the catalog.  [default: this]")
+@plan_options
+@click.option(
+    "--generate", type=COUNT, metavar="N", help="Serve instead of train: N tokens after --seq."
+)
+@click.option("--learner", "learner_name", metavar="NAME", help="One of our own learners instead.")
+@click.option("--train-bytes", type=BYTES, metavar="N", help="Its training bytes, e.g. 1M.")
 @click.option(
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="Argument of the learner."
 )
-@click.option("--device", "device_name", default="this", show_default=True, metavar="NAME")
-@click.option("--explain", is_flag=True, help="Show each step and every assumption.")
-@click.option("--list-devices", is_flag=True, help="Show every device that is known, and stop.")
+@click.option("--explain", is_flag=True, help="Show every part, formula and assumption.")
+@click.option("--list-models", is_flag=True, help="Show every model and plan that is known.")
+@click.option("--list-devices", is_flag=True, help="Show every device that is known.")
 @json_option
 def estimate(
+    model: str | None,
+    device_name: str | None,
+    generate: int | None,
     learner_name: str | None,
     train_bytes: int | None,
     options: tuple[str, ...],
-    device_name: str,
     explain: bool,
+    list_models: bool,
     list_devices: bool,
     as_json: bool,
+    **plan_values: Any,  # noqa: ANN401
 ) -> None:
-    """Say what learning will cost, before it runs.
+    """Say what a model will cost to train or to serve, before it runs.
 
-    Operations, memory, seconds, joules and dollars, each with its 80 % interval. Runs nothing;
-    only the first estimate for this machine measures it for a few seconds.
+    MODEL is a name of the catalog (gpt2, llama-3-8b, ...), a config.json or its folder, or a plan
+    (rl-token-compression, my-plan.toml). Operations, memory, seconds, joules and dollars, each
+    with its 80 % interval, of the whole run with --tokens and of one step without. Runs nothing;
+    only the first estimate for this machine measures it, once.
 
-    Example: microdollar estimate --learner ngram --train-bytes 1M
-    """
-    if list_devices:
-        _list_devices(as_json)
-        return
-    if learner_name is None or train_bytes is None:
-        missing = "--learner" if learner_name is None else "--train-bytes"
+    \b
+    Examples:
+      microdollar estimate llama-3-8b --device h100-sxm --count 64 --tokens 100G --zero 3
+      microdollar estimate gpt2 --device l4 --generate 200 --seq 1024
+      microdollar estimate --learner ngram --train-bytes 1M
+    """  # noqa: D301
+    if list_devices or list_models:
+        from microdollar.cli.lists import print_devices, print_models
+
+        (print_devices if list_devices else print_models)(as_json)
+    elif learner_name is not None or train_bytes is not None:
+        if model is not None or any(value is not None for value in plan_values.values()):
+            raise UsageError("--learner is one of our own learners: leave MODEL and its options.")
+        _estimate_learner(learner_name, train_bytes, options, device_name, explain, as_json)
+    else:
+        from microdollar.cli.estimate_plan import print_estimate
+        from microdollar.run.estimate import estimate as estimate_any
+
+        plan = read_plan(model, device_name, plan_values, generate)
+        device = _device(plan.device, quiet=as_json)
+        result = estimate_any(plan, device=device)
+        if as_json:
+            print_json(result.to_json())
+        else:
+            print_estimate(result, explain=explain)
+
+
+def _estimate_learner(
+    name: str | None,
+    train_bytes: int | None,
+    options: tuple[str, ...],
+    device_name: str | None,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    if name is None or train_bytes is None:
+        missing = "--learner" if name is None else "--train-bytes"
         raise click.UsageError(f"Missing option '{missing}'.")
     arguments = parse_options(options)
-    work = _work(learner_name, arguments, train_bytes)
-    device = _device(device_name, quiet=as_json)
+    work = _work(name, arguments, train_bytes)
+    device = _device(device_name or "this", quiet=as_json)
     from microdollar.estimator import estimate_work
 
     result = estimate_work(work, device)
     if as_json:
         print_json(
             {
-                "learner": learner_name,
+                "learner": name,
                 "options": arguments,
                 "train_bytes": train_bytes,
                 "device": device.name,
@@ -82,7 +109,7 @@ def estimate(
             }
         )
         return
-    click.echo(f"{learner_name} on {format_bytes(train_bytes)} of text, on {device.name}")
+    click.echo(f"{name} on {format_bytes(train_bytes)} of text, on {device.name}")
     _print_cost(result.cost)
     _warn_if_too_large(result, device)
     if explain:
@@ -141,16 +168,6 @@ def _print_cost(cost: "Cost") -> None:
         click.echo(f"  {label:<15} {describe_quantity(quantity, form)}")
 
 
-def describe_quantity(quantity: "Quantity", form: Callable[[float], str]) -> str:
-    """Value, interval and basis on one line, or why there is no value."""
-    if quantity.value is None or quantity.low is None or quantity.high is None:
-        return f"unknown: {quantity.reason}"
-    text = f"{form(quantity.value):>12}"
-    if quantity.low < quantity.high:
-        text += f"   {form(quantity.low)} to {form(quantity.high)}"
-    return f"{text}   ({quantity.basis})"
-
-
 def _warn_if_too_large(result: "Estimate", device: "DeviceSpec") -> None:
     need, have = result.cost.memory_bytes.value, device.memory_bytes.value
     if need is not None and have is not None and need > have:
@@ -170,30 +187,4 @@ def _explain(result: "Estimate") -> None:
             f"  {share:5.1f} %  {format_seconds(line.seconds):>10}  {line.name:<42}"
             f"  {format_si(line.flops, 'FLOP'):>12}  {format_si(line.int_ops, 'op'):>10}"
         )
-    click.echo("\nAssumptions")
-    for assumption in result.assumptions:
-        value = assumption.value
-        text = f"{value:.3g}" if isinstance(value, float) else value
-        unit = f" {assumption.unit}" if assumption.unit else ""
-        source = f"  [{assumption.source}]" if assumption.source else ""
-        click.echo(f"  {assumption.key}: {text}{unit}{source}")
-
-
-def _list_devices(as_json: bool) -> None:
-    from microdollar.spec.device_catalog import device_aliases
-    from microdollar.spec.device_catalog import list_devices as every_device
-
-    aliases = device_aliases()
-    devices = every_device()
-    if as_json:
-        print_json(
-            {"devices": [{**d.to_json(), "aliases": list(aliases[d.name])} for d in devices]}
-        )
-        return
-    for device in devices:
-        peaks = device.flops_per_second
-        dtype = next((name for name in ("bfloat16", "float16", "float32") if name in peaks), None)
-        peak = f"{format_si(peaks[dtype], 'FLOP/s')} {dtype}" if dtype else "peak unknown"
-        price = device.dollars_per_hour.value
-        cost = "price unknown" if price is None else f"{format_dollars(price)}/h"
-        click.echo(f"{aliases[device.name][0]:<16} {device.name:<48.48} {peak:<26} {cost}")
+    print_assumptions(result.assumptions)

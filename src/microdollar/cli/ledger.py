@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from microdollar.cli.estimate import FORMATS
+from microdollar.cli.numbers import FORMATS
 from microdollar.cli.options import COUNT, FILE, FOLDER, json_option, print_json
 from microdollar.errors import LedgerError
 from microdollar.files import whole_file

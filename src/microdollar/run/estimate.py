@@ -1,0 +1,45 @@
+"""``md.estimate``: any plan, priced on its device."""
+
+from microdollar.errors import UsageError
+from microdollar.estimator.compose import Estimate, estimate_work
+from microdollar.estimator.serving import ServingEstimate, estimate_serving
+from microdollar.estimator.training import TrainingEstimate, estimate_training
+from microdollar.run.device import find_device
+from microdollar.spec.device import DeviceSpec
+from microdollar.spec.plan import Plan
+from microdollar.spec.training import ServingPlan, TrainingPlan
+
+
+def estimate(
+    plan: Plan | TrainingPlan | ServingPlan, *, device: DeviceSpec | None = None
+) -> Estimate | TrainingEstimate | ServingEstimate:
+    """What a plan will cost: nothing is run, but ``this`` machine is calibrated if it never was.
+
+    Args:
+        plan: of a learner of this package, of a model's training, or of its serving.
+        device: the plan's device, if it was looked up before.
+
+    Returns:
+        An estimate: every number with its 80 % interval, and what was assumed.
+
+    Raises:
+        UnknownNameError: if the plan's device or learner is not known.
+        CannotEstimateError: if a rate that the plan needs is not known.
+
+    Example:
+        >>> import microdollar as md
+        >>> plan = md.load_plan("rl-token-compression").plan
+        >>> md.estimate(plan).parameters
+        125491169
+    """
+    if device is None:
+        device = find_device(plan.device, calibrate_if_missing=True, progress=lambda *_: None)
+    if isinstance(plan, TrainingPlan):
+        return estimate_training(plan, device)
+    if isinstance(plan, ServingPlan):
+        return estimate_serving(plan, device)
+    if isinstance(plan, Plan):
+        from microdollar.learn.registry import create
+
+        return estimate_work(create(plan.learner, **plan.options).work(plan.data), device)
+    raise UsageError(f"estimate takes a plan, got {type(plan).__name__}. Try md.load_plan(name).")

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import (  # noqa: E402
 )
 
 from microdollar.estimator.model_flops import FUSED_BACKWARD, count_flops  # noqa: E402
+from microdollar.estimator.trace import trace_step  # noqa: E402
 from microdollar.spec.hf import model_from_config  # noqa: E402
 from microdollar.spec.training import Lora, TrainSpec  # noqa: E402
 
@@ -244,3 +245,26 @@ def test_a_fused_kernels_backward_is_two_and_a_half_times_its_forward_in_torch_t
     forward = sdpa_flop_count(shape, shape, shape)
     backward = sdpa_backward_flop_count(shape, shape, shape, shape)
     assert backward * FUSED_BACKWARD[1] == forward * FUSED_BACKWARD[0]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "bert", "t5", "rwkv"])
+def test_the_closed_form_equals_our_own_trace(name):
+    family, fields = FAMILIES[name]
+    module, spec = build(family, fields)
+    assert traced(module, family).product_flops == ours(spec)[1]
+
+
+def test_a_causal_fused_kernels_trace_has_the_visible_pairs_and_five_backward_products():
+    family, fields = FAMILIES["opt"]
+    module, spec = build(family, fields)
+    module.set_attn_implementation("sdpa")  # OPT leaves the mask to the kernel
+    assert traced(module, family).product_flops == ours(spec, attention="fused")[1]
+
+
+def traced(module, family):
+    inputs = {"input_ids": torch.zeros(BATCH, SEQUENCE, dtype=torch.long)}
+    if family == "t5":
+        inputs["labels"] = torch.zeros(BATCH, TARGET, dtype=torch.long)
+    if family != "bert":
+        inputs["use_cache"] = False
+    return trace_step(module, inputs, loss=lambda out: out.logits.float().square().mean())

@@ -1,0 +1,159 @@
+"""The peak of the fullest device: states, and what a micro-batch adds, at the worst moment.
+
+Three moments are compared: the loss of the last micro-batch (all activations, logits), the end of
+its backward pass (all gradients, one layer), and the optimizer step (its temporaries).
+"""
+
+from dataclasses import dataclass, replace
+
+from microdollar.estimator.memory.activations import (
+    block_memory,
+    embedding_bytes,
+    hidden_bytes,
+    last_bytes,
+    logits_bytes,
+    logits_elements,
+)
+from microdollar.estimator.memory.others import other_models
+from microdollar.estimator.memory.profiles import Profile, plan_profile
+from microdollar.estimator.memory.stages import Stage, fullest_stages
+from microdollar.estimator.memory.states import element_bytes
+from microdollar.estimator.memory.weights import stage_states
+from microdollar.estimator.parts import Part
+from microdollar.spec.training import TrainingPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """Bytes of live tensors on the fullest device at the worst moment."""
+
+    replicated: float
+    """Weights, gradients and communication buffers."""
+    sharded: float
+    """Optimizer state."""
+    dynamic: float
+    """Activations, logits, temporaries."""
+    flat_step: float
+    """Contiguous temporaries of the optimizer step that no cached activation can serve: they are
+    reserved beside ``dynamic``, though not live at the same time."""
+    cached: float
+    """What making the states left in the allocator's cache."""
+    parts: tuple[Part, ...]
+    """Sums to ``allocated``."""
+
+    @property
+    def allocated(self) -> float:
+        """All live tensors."""
+        return self.replicated + self.sharded + max(self.dynamic, self.flat_step)
+
+
+def find_peak(plan: TrainingPlan, *, cpu: bool = False) -> Peak:
+    """The peak of a training plan on its fullest device.
+
+    Args:
+        plan: what is trained and how.
+        cpu: whether on a CPU, where torch updates one parameter after the other.
+    """
+    profile = plan_profile(plan)
+    if cpu:
+        profile = replace(profile, written_rms_norm=profile.kernels == "fused")
+    peaks = [
+        _stage_peak(plan, stage, profile, cpu=cpu)
+        for stage in fullest_stages(plan.model, plan.layout, plan.micro_steps)
+    ]
+    return max(peaks, key=_held)
+
+
+def _held(peak: Peak) -> float:
+    return peak.replicated + peak.cached + peak.sharded + peak.dynamic + peak.flat_step
+
+
+def _stage_peak(plan: TrainingPlan, stage: Stage, profile: Profile, *, cpu: bool) -> Peak:
+    train, layout, model = plan.train, plan.layout, plan.model
+    if profile.sequence_parallel and not layout.sequence_parallel:
+        layout = replace(layout, sequence_parallel=True)
+    states = stage_states(plan, stage, profile, cpu=cpu)
+    memories = [
+        (block_memory(block, model, train, layout, profile), count) for block, count in stage.blocks
+    ]
+    hidden = hidden_bytes(model, train, layout)
+    saved = sum(memory.saved * count for memory, count in memories)
+    if stage.tables:
+        saved += embedding_bytes(model, train, layout)
+    if layout.pp > 1:
+        saved += hidden  # what was sent on stays until it comes back
+    if stage.head:
+        saved += last_bytes(model, train, layout, profile)
+    activations = stage.in_flight * saved
+    live = max((memory.live for memory, _ in memories), default=0.0)
+    back = live + max((memory.temporary for memory, _ in memories), default=0.0)
+    loss = logits_bytes(model, train, layout, profile) if stage.head else 0.0
+    held = 0.0
+    if profile.holds_logits and stage.head and layout.pp == 1:
+        held = logits_elements(model, train, layout) * element_bytes(train)
+    others = other_models(plan)
+    resident = profile.resident_gradients or plan.micro_steps > 1 or layout.zero in (1, 2)
+    moments = {
+        "loss": _Moment(
+            states.gradients if resident else 0.0, activations + others.activations, max(loss, back)
+        ),
+        "backward": _Moment(
+            states.gradients,
+            activations * (stage.in_flight - 1) / stage.in_flight if stage.in_flight > 1 else 0.0,
+            held + max((m.live + m.temporary + m.saved for m, _ in memories), default=0.0),
+        ),
+        "step": _Moment(states.gradients, 0.0, held + states.step),
+        "others": _Moment(states.gradients if resident else 0.0, 0.0, others.temporary),
+    }
+    name, worst = max(moments.items(), key=lambda item: item[1].total)
+    dynamic = worst.activations + worst.temporary
+    if profile.flat_step:
+        before = max(moments["loss"], moments["backward"], moments["others"], key=_total)
+        dynamic = before.activations + before.temporary
+    parts = (
+        Part(name="weights", value=states.weights, formula="parameters / (tp pp) * bytes"),
+        Part(name="gradients", value=worst.gradients, formula="parameters / (tp pp) * bytes"),
+        Part(
+            name="optimizer", value=states.optimizer, formula="parameters / (tp pp shards) * bytes"
+        ),
+        Part(name="buffers", value=states.buffers, formula="buckets, gathered layers"),
+        Part(name="other models", value=others.states, formula="parameters * bytes"),
+        Part(
+            name="activations",
+            value=worst.activations,
+            formula="layers / pp * saved a layer * micro-batches in flight",
+            source="arXiv:2205.05198, section 4",
+        ),
+        Part(name=_WORST[name], value=worst.temporary, formula="at the worst moment"),
+    )
+    return Peak(
+        replicated=states.weights + worst.gradients + states.buffers + others.states,
+        sharded=states.optimizer,
+        dynamic=dynamic,
+        flat_step=states.step if profile.flat_step else 0.0,
+        cached=states.cached,
+        parts=tuple(part for part in parts if part.value > 0),
+    )
+
+
+_WORST = {
+    "loss": "logits, loss and recomputation",
+    "backward": "layer in backward",
+    "step": "temporaries of the optimizer step",
+    "others": "forward pass of another model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    gradients: float
+    activations: float
+    temporary: float
+
+    @property
+    def total(self) -> float:
+        return self.gradients + self.activations + self.temporary
+
+
+def _total(moment: _Moment) -> float:
+    return moment.total

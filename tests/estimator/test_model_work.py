@@ -151,6 +151,18 @@ def test_a_fused_kernel_moves_no_scores_and_a_naive_one_does():
     assert moved["naive"] > 8 * moved["fused"] > 0
 
 
+def test_dropout_is_a_pass_of_its_own_and_no_product():
+    dry, wet = (step_work(plan(attention="naive", dropout=drops)) for drops in (False, True))
+    assert products(dry) == products(wet)
+    added = {op.name for op in wet.ops} - {op.name for op in dry.ops}
+    assert added == {
+        "attention: dropout of scores",
+        "attention backward: dropout of scores",
+        "norms and residuals: dropout",
+        "norms and residuals backward: dropout",
+    }
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_roofline_prices_every_model(name):
     work = step_work(plan(name, recompute="full"))

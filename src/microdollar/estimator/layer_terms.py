@@ -43,7 +43,14 @@ def describe_mixer(mixer: Mixer) -> tuple[str, str]:
 
 
 def mixer_layer(
-    mixer: Mixer, model: ModelSpec, batch: int, length: int, encoded: int, layout: Layout
+    mixer: Mixer,
+    model: ModelSpec,
+    *,
+    batch: int,
+    length: int,
+    encoded: int,
+    layout: Layout,
+    dropout: bool,
 ) -> Layer:
     """Products and passes of one mixer; ``encoded`` positions answer to cross-attention."""
     tp, cp, hidden = layout.tp, layout.cp, model.hidden
@@ -61,6 +68,7 @@ def mixer_layer(
             keys=encoded if mixer.cross else None,
             qk_norm=mixer.qk_norm,
             rotary=not (model.positions or mixer.cross or model.family in _UNROTATED),
+            dropout=dropout,
             tp=tp,
             cp=cp,
         )

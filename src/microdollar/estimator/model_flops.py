@@ -86,6 +86,7 @@ def pieces_of(model: ModelSpec, train: TrainSpec) -> tuple[Piece, ...]:
         sequence=train.sequence,
         target_sequence=train.target_sequence,
         lora=train.lora,
+        dropout=train.dropout,
     )
 
 

@@ -6,7 +6,15 @@ from microdollar.estimator.layer_terms import describe_mixer, feed_forward_layer
 from microdollar.spec.model import Block, ModelSpec
 from microdollar.spec.parameters import ROUTER, head_product, table_width
 from microdollar.spec.training import Layout, Lora
-from microdollar.work.formulas.dense import cross_entropy, dense, head, lookup, norm, residual
+from microdollar.work.formulas.dense import (
+    cross_entropy,
+    dense,
+    dropout,
+    head,
+    lookup,
+    norm,
+    residual,
+)
 from microdollar.work.formulas.terms import Layer, Product, split
 
 READS_INPUT = frozenset(
@@ -42,6 +50,7 @@ def model_pieces(
     target_sequence: int | None = None,
     lora: Lora | None = None,
     layout: Layout | None = None,
+    dropout: bool = False,
 ) -> tuple[Piece, ...]:
     """What one forward pass of ``batch`` sequences consists of on one device.
 
@@ -55,9 +64,11 @@ def model_pieces(
         target_sequence: tokens of a decoder's; ``sequence`` if None.
         lora: adapters on the products of the blocks.
         layout: how the model is split; None for not at all.
+        dropout: whether answers of layers and shares of attention are dropped.
     """
     layout = layout or Layout()
     decoded = (target_sequence or sequence) if model.encoder else sequence
+    run = _Run(model, batch, sequence, decoded, lora, layout, dropout)
     whole = layout.pp == 1
     counts = stage_counts(model, layout.pp)
     pieces: list[Piece] = []
@@ -69,11 +80,22 @@ def model_pieces(
         # A decoder's first layer reads embeddings as an encoder's does.
         first = whole and index in (0, len(model.encoder))
         blind = int(first and (lora is not None or not (model.vocab or block.norms)))
-        pieces += _block_pieces(
-            model, block, counts[index], batch, length, sequence, lora, layout, blind
-        )
-    pieces += _outside(model, batch, decoded, sequence, lora, layout)
-    return tuple(pieces)
+        pieces += _block_pieces(run, block, counts[index], length, blind)
+    return (*pieces, *_outside(run))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What is the same for all pieces."""
+
+    model: ModelSpec
+    batch: int
+    encoded: int
+    """Tokens of a sequence that an encoder reads; of any sequence where there is none."""
+    decoded: int
+    lora: Lora | None
+    layout: Layout
+    dropout: bool
 
 
 def stage_counts(model: ModelSpec, pp: int) -> list[int]:
@@ -86,21 +108,20 @@ def stage_counts(model: ModelSpec, pp: int) -> list[int]:
     return counts[::-1]
 
 
-def _block_pieces(
-    model: ModelSpec,
-    block: Block,
-    count: int,
-    batch: int,
-    length: int,
-    encoded: int,
-    lora: Lora | None,
-    layout: Layout,
-    blind: int,
-) -> list[Piece]:
+def _block_pieces(run: _Run, block: Block, count: int, length: int, blind: int) -> list[Piece]:
+    model, lora, layout = run.model, run.lora, run.layout
     pieces = []
     for index, mixer in enumerate(block.mixers):
         name, source = describe_mixer(mixer)
-        layer = mixer_layer(mixer, model, batch, length, encoded, layout)
+        layer = mixer_layer(
+            mixer,
+            model,
+            batch=run.batch,
+            length=length,
+            encoded=run.encoded,
+            layout=layout,
+            dropout=run.dropout,
+        )
         piece = Piece(
             name=name,
             layer=layer,
@@ -112,7 +133,7 @@ def _block_pieces(
             blind=blind if index == 0 else 0,
         )
         pieces.append(piece)
-    tokens = batch * split(length, layout.cp)
+    tokens = run.batch * split(length, layout.cp)
     if block.feed_forward is not None:
         layer = feed_forward_layer(block.feed_forward, model.hidden, tokens, layout)
         adapted = lora if lora is not None and lora.targets == "all" else None
@@ -132,6 +153,7 @@ def _block_pieces(
     between = (
         *block.norms * norm(tokens=around, hidden=model.hidden, bias=block.norm_bias),
         *parts * residual(tokens=around, hidden=model.hidden),
+        *parts * run.dropout * dropout(tokens=around, hidden=model.hidden),
     )
     pieces.append(
         Piece(name="norms and residuals", layer=between, count=count, source="", in_block=True)
@@ -154,14 +176,13 @@ def _adapters(layer: Layer, lora: Lora | None) -> Layer:
     return tuple(found)
 
 
-def _outside(
-    model: ModelSpec, batch: int, decoded: int, encoded: int, lora: Lora | None, layout: Layout
-) -> list[Piece]:
-    tokens = batch * split(decoded, layout.cp)
+def _outside(run: _Run) -> list[Piece]:
+    model, batch, layout, lora = run.model, run.batch, run.layout, run.lora
+    tokens = batch * split(run.decoded, layout.cp)
     frozen = lora is not None
     pieces = []
     if model.vocab and layout.pp == 1:
-        read = tokens + (batch * split(encoded, layout.cp) if model.encoder else 0)
+        read = tokens + (batch * split(run.encoded, layout.cp) if model.encoder else 0)
         found = lookup(tokens=read, width=table_width(model))
         pieces.append(Piece(name="embedding", layer=found, count=1, source="", frozen=frozen))
     if model.final_norms:

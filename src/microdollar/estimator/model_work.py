@@ -5,7 +5,7 @@ the loss. Products keep their real shapes after splitting; passes over arrays ha
 the fewest kernels that can do them. Layers that are alike are one operation with ``repeats``.
 
 Not here, because they aren't operations of one device: communication, the pipeline's bubble,
-waiting for data. Not counted: casts of weights to the products' type, dropout, biases.
+waiting for data. Not counted: casts of weights to the products' type, and biases.
 """
 
 from microdollar.estimator.model_flops import FUSED_BACKWARD, again, executed, reads_input
@@ -41,7 +41,8 @@ def step_work(plan: TrainingPlan, *, threads: int = 1) -> Work:
     Buffers are none: memory is estimated on its own.
 
     Args:
-        plan: model, training and layout; ``plan.others`` are added with their passes.
+        plan: model, training and layout; ``plan.others`` are added with their passes, rounded
+            to whole micro-batches.
         threads: threads that share each operation, on a CPU.
     """
     train, layout = plan.train, plan.layout
@@ -52,6 +53,7 @@ def step_work(plan: TrainingPlan, *, threads: int = 1) -> Work:
         target_sequence=train.target_sequence,
         lora=train.lora,
         layout=layout,
+        dropout=train.dropout,
     )
     builder = _Builder(train, threads)
     for piece in pieces:

@@ -9,11 +9,11 @@ Kaplan et al. 2020, arXiv:2001.08361, table 1):
     values        2 b a s t d      likewise
 
 Grouped queries change the projections and the bytes of keys and values, never the scores. Counted
-as passes: softmax, rotation of queries and keys, biases. Not counted: the mask, dropout inside
-the kernel, relative position biases, and integer index arithmetic.
+as passes: softmax, dropout, rotation of queries and keys. Not counted: biases of the projections,
+the mask, relative position biases, caps on scores, and integer index arithmetic.
 """
 
-from microdollar.work.formulas.terms import Layer, Pass, Product, Term, split
+from microdollar.work.formulas.terms import DROPOUT, Layer, Pass, Product, Term, split
 
 SOFTMAX_FLOPS = 4
 """Of one score: subtract the maximum, exp, sum, divide."""
@@ -69,6 +69,7 @@ def attention(
     keys: int | None = None,
     qk_norm: bool = False,
     rotary: bool = True,
+    dropout: bool = False,
     tp: int = 1,
     cp: int = 1,
 ) -> Layer:
@@ -86,6 +87,7 @@ def attention(
         keys: positions of another sequence that answer (cross-attention); None for its own.
         qk_norm: whether queries and keys are normalised.
         rotary: whether queries and keys are rotated (counted as a pass, no product).
+        dropout: whether shares of attention are dropped.
         tp: devices over which the heads are split.
         cp: devices over which each sequence is split, evenly in visible pairs.
     """
@@ -112,6 +114,7 @@ def attention(
         score_dim=head_dim,
         value_dim=head_dim,
         pairs=split(_pairs(sequence, keys, causal, window), cp),
+        dropout=dropout,
     )
     terms.append(Product("output", rows, hidden, width))
     return tuple(terms)
@@ -195,8 +198,12 @@ def _core(
     score_dim: int,
     value_dim: int,
     pairs: int,
+    dropout: bool = False,
 ) -> tuple[Term, ...]:
     many = batch * heads
+    dropped = ()
+    if dropout:
+        dropped = (Pass("dropout of scores", many * queries * keys, *DROPOUT, of_scores=True),)
     return (
         Product("scores", queries, keys, score_dim, many, "scores", many * pairs * score_dim),
         Pass(
@@ -210,5 +217,6 @@ def _core(
             of_scores=True,
             calls=2,
         ),
+        *dropped,
         Product("values", queries, value_dim, keys, many, "scores", many * pairs * value_dim),
     )

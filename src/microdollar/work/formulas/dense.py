@@ -1,6 +1,6 @@
 """Operations of what stands between the layers: norms, look-ups, single products, head and loss."""
 
-from microdollar.work.formulas.terms import Layer, Pass, Product, split
+from microdollar.work.formulas.terms import DROPOUT, Layer, Pass, Product, split
 
 
 def dense(*, name: str, rows: int, inputs: int, outputs: int) -> Layer:
@@ -22,6 +22,11 @@ def norm(*, tokens: int, hidden: int, bias: bool, name: str = "norm") -> Layer:
 def residual(*, tokens: int, hidden: int) -> Layer:
     """The sum of a layer's answer and its input: 1 operation a number, backward 1 more."""
     return (Pass("residual sum", tokens * hidden, 1, 3, 1, 3),)
+
+
+def dropout(*, tokens: int, hidden: int) -> Layer:
+    """Dropout of a layer's answer: see ``DROPOUT``."""
+    return (Pass("dropout", tokens * hidden, *DROPOUT),)
 
 
 def lookup(*, tokens: int, width: int) -> Layer:

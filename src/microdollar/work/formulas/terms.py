@@ -73,6 +73,10 @@ class Pass:
     """Kernels that an uncompiled framework launches for it, forward."""
 
 
+DROPOUT = (2, 2.5, 1, 2.5)
+"""Of a number that may be dropped: operations and numbers moved, forward (draw and multiply; read,
+write and a mask of a byte) and backward. Drawing it is integer work and not counted."""
+
 Term = Product | Pass
 Layer = tuple[Term, ...]
 

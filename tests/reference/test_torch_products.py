@@ -247,7 +247,7 @@ def test_a_fused_kernels_backward_is_two_and_a_half_times_its_forward_in_torch_t
     assert backward * FUSED_BACKWARD[1] == forward * FUSED_BACKWARD[0]
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "bert", "t5", "rwkv"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "t5"])
 def test_the_closed_form_equals_our_own_trace(name):
     family, fields = FAMILIES[name]
     module, spec = build(family, fields)

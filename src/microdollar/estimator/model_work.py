@@ -61,7 +61,12 @@ def step_work(plan: TrainingPlan, *, threads: int = 1) -> Work:
     for other in plan.others:
         whole = round(plan.micro_steps * other.passes) or 1
         for piece in model_pieces(
-            other.model, batch=train.micro_batch, sequence=train.sequence, layout=layout
+            other.model,
+            batch=train.micro_batch,
+            sequence=train.sequence,
+            target_sequence=train.target_sequence,
+            layout=layout,
+            dropout=train.dropout and other.trains,
         ):
             if other.trains:
                 builder.train(piece, whole, prefix=f"{other.model.name}: ")

@@ -201,7 +201,7 @@ def _core(
     dropout: bool = False,
 ) -> tuple[Term, ...]:
     many = batch * heads
-    dropped = ()
+    dropped: tuple[Term, ...] = ()
     if dropout:
         dropped = (Pass("dropout of scores", many * queries * keys, *DROPOUT, of_scores=True),)
     return (

@@ -45,12 +45,12 @@ def published_steps(path: Path) -> list[StepRow]:
     """Step times and throughputs of ``published_runs.csv`` that have a plan.
 
     vTrain's rows there are those of vtrain_multi.csv once more and are left out, as are repeated
-    copies of one measurement.
+    copies of one measurement and rows whose batch the source itself calls ambiguous.
     """
     found, seen = [], set()
     for row in _steps(path):
         key = (row.plan, row.seconds)
-        if "vTrain" in row.run.label or key in seen:
+        if "vTrain" in row.run.label or "ambiguous" in row.run.config or key in seen:
             continue
         seen.add(key)
         found.append(row)

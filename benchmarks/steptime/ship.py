@@ -18,6 +18,7 @@ from rows import StepRow, published_steps, vtrain_steps
 
 import microdollar.estimator.step.fits as fits
 from microdollar.estimator.step import fit_step
+from microdollar.estimator.step.model import stack_family
 
 
 def _rounded(value: object) -> object:
@@ -37,13 +38,13 @@ def main(folder: Path) -> None:
     published = published_steps(folder / "published_runs.csv")
     bloom = [row for row in published if row.run.label.startswith("BLOOM")]
     rest = [row for row in published if row not in bloom]
-    stacks = sorted({row.stack for row in rest if row.stack})
+    stacks = sorted({stack_family(row.stack) for row in rest} - {""})
     wanted: list[tuple[tuple[str, ...], str, str, list[StepRow]]] = [
         (("megatron-deepspeed",), "one", "vTrain, 1 node", single),
         (("megatron-deepspeed",), "many", "vTrain, 8 to 64 nodes; BLOOM tune-up", multi + bloom),
     ]
     for stack in stacks:
-        own = [row for row in rest if row.stack == stack]
+        own = [row for row in rest if stack_family(row.stack) == stack]
         wanted.append(((stack,), "any", f"published rows of {stack}", own))
     wanted.append(((), "any", "all published steps", single[::3] + multi + bloom + rest))
     entries = []

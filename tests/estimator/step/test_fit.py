@@ -140,7 +140,7 @@ def test_slower_devices_of_the_same_rows_get_a_factor():
 
 
 def test_each_stack_has_its_own_fit_and_others_get_that_of_all_rows():
-    fits = fit_by_stack(made_up_rows(12) + made_up_rows(14, stack="torchtitan"))
+    fits = fit_by_stack(made_up_rows(12) + made_up_rows(14, stack="torchtitan-compile"))
     assert {name: fit.rows for name, fit in fits.items()} == {
         "": 26,
         "megatron-deepspeed": 12,
@@ -149,6 +149,14 @@ def test_each_stack_has_its_own_fit_and_others_get_that_of_all_rows():
     plan = gpt_plan(stack="torchtitan")
     assert pick_fit(fits, plan) is fits["torchtitan"]
     assert pick_fit(fits, replace(plan, stack="else")) is fits[""]
+
+
+def test_rows_of_one_width_do_not_tell_of_others_far_away():
+    chance = np.random.default_rng(3)
+    places = chance.uniform(0, 3, (40, 11))
+    places[:, 7] = 1.0
+    residuals = 0.1 * np.sin(places[:, 0])
+    assert choose_scales(places, np.zeros(40, int), residuals).shape == 0.7
 
 
 def test_least_squares_agrees_with_scipy():

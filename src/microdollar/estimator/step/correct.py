@@ -54,9 +54,11 @@ def choose_scales(places: "np.ndarray", contexts: "np.ndarray", residuals: "np.n
         chosen = np.random.default_rng(0).choice(rows, MOST_LIKELIHOOD_ROWS, replace=False)
         places, contexts, residuals = places[chosen], contexts[chosen], residuals[chosen]
     residuals = _bounded(residuals)
+    # Rows of one width can't tell how far errors carry to others.
+    widths = len(set(places[:, COORDINATES.index("hidden")].tolist()))
     best: tuple[float, Scales] | None = None
     for plan in PLAN_SCALES:
-        for shape in SHAPE_SCALES:
+        for shape in SHAPE_SCALES if widths > 1 else SHAPE_SCALES[:1]:
             alike = _similarities(places, places, contexts, contexts, plan, shape)
             values, vectors = np.linalg.eigh(alike)
             values = np.maximum(values, 0.0)

@@ -29,6 +29,7 @@ from microdollar.estimator.step.model import (
     StepFit,
     coordinates,
     plan_context,
+    stack_family,
 )
 from microdollar.estimator.step.terms import FIRST_COEFFICIENTS, StepTerms, step_seconds
 from microdollar.spec.device import DeviceSpec
@@ -130,29 +131,32 @@ def _fit(data: _Rows, scales: Scales | None) -> tuple[StepFit, Scales | None]:
     """A fit without intervals; ``scales`` of the correction are chosen if None."""
     import numpy as np
 
-    coefficients, compute, covariance = _coefficients(data)
+    point, information = _most_likely(data)
+    names = tuple(FIRST_COEFFICIENTS)
+    values = [float(value) for value in np.exp(point)]
+    coefficients = dict(zip(names, values, strict=False))
+    compute = (1.0, *values[len(names) :])
     predicted = step_seconds(data.terms, coefficients, np.array(compute)[data.contexts])
     correction = None
     if len(data.seconds) >= FEW_ROWS:
         residuals = np.log(data.seconds / predicted)
         scales = scales or choose_scales(data.places, data.contexts, residuals)
         correction = fit_correction(data.places, data.contexts, residuals, scales)
+    covariance = np.linalg.inv(information)[: len(names), : len(names)]
     fit = StepFit(
         rows=len(data.seconds),
         source="",
         coefficients=coefficients,
         contexts=data.names,
         compute=compute,
-        covariance=covariance,
+        covariance=tuple(tuple(float(x) for x in line) for line in covariance),
         correction=correction,
     )
     return fit, scales
 
 
-def _coefficients(
-    data: _Rows,
-) -> tuple[dict[str, float], tuple[float, ...], tuple[tuple[float, ...], ...]]:
-    """Coefficients, factors of the contexts, covariance of the coefficients' logarithms."""
+def _most_likely(data: _Rows) -> "tuple[np.ndarray, np.ndarray]":
+    """Logarithms of the coefficients and of the other contexts' factors; inverse covariance."""
     import numpy as np
 
     names = tuple(FIRST_COEFFICIENTS)
@@ -170,26 +174,28 @@ def _coefficients(
         bent = np.sign(off) * BEND * np.sqrt(2 * (np.sqrt(1 + (off / BEND) ** 2) - 1))
         return np.concatenate([bent, (point - center) / widths])
 
-    found, slopes = least_squares(errors, center)
-    covariance = np.linalg.inv(slopes.T @ slopes)[: len(names), : len(names)]
-    coefficients = {name: float(value) for name, value in zip(names, np.exp(found), strict=False)}
-    factors = (1.0, *(float(value) for value in np.exp(found[len(names) :])))
-    return coefficients, factors, tuple(tuple(float(x) for x in line) for line in covariance)
+    point, slopes = least_squares(errors, center)
+    return point, slopes.T @ slopes
 
 
 def _with_intervals(fit: StepFit, data: _Rows, scales: Scales | None) -> StepFit:
     """The fit with conformal widths: rows were left out of other fits, by shape and at random."""
     shapes = [(plan.model.hidden, plan.model.layers) for plan in data.plans]
+    widths = [hidden for hidden, _ in shapes]
     near, error = NORMAL, None
     if found := _held_out(data, random_folds(len(shapes)), scales):
         near, error = conformal_factor([score for score, _, _ in found]), _mean_error(found)
-    far = near
+    # Errors near other rows say little of those far away: no less than a normal distribution's.
+    far = max(near, NORMAL)
     if found := _held_out(data, group_folds(shapes), scales):
+        error = _mean_error(found)
+        if 1 < len(set(widths)) < len(set(shapes)):
+            found += _held_out(data, group_folds(widths), scales)
         # The factor that has to hold where no row is, for the interpolated one to be enough.
         needed = [
             (score - near * nearest**2) / max(1 - nearest**2, 0.05) for score, nearest, _ in found
         ]
-        far, error = max(near, conformal_factor(needed)), _mean_error(found)
+        far = max(far, conformal_factor(needed))
     return replace(fit, near=near, far=far, cross_validated=error)
 
 
@@ -219,16 +225,15 @@ def _mean_error(found: list[tuple[float, float, float]]) -> float:
 def fit_by_stack(
     rows: Sequence[Row], *, devices: dict[str, DeviceSpec] | None = None, source: str = ""
 ) -> dict[str, StepFit]:
-    """Fit each stack to its own rows, and all rows together under the empty name.
+    """Fit each family of stacks to its own rows, and all rows together under the empty name.
 
     Arguments and errors are those of :func:`fit_step`; ``fits.pick_fit`` chooses among them.
     """
-    stacks = sorted({plan.stack for plan, _ in rows if plan.stack})
+    families = sorted({stack_family(plan.stack) for plan, _ in rows} - {""})
     whole = fit_step(rows, devices=devices, source=source)
-    if len(stacks) == 1 and all(plan.stack for plan, _ in rows):
-        return {"": whole, stacks[0]: whole}
     fits = {"": whole}
-    for stack in stacks:
-        own = [row for row in rows if row[0].stack == stack]
-        fits[stack] = fit_step(own, devices=devices, source=source)
+    for family in families:
+        own = [row for row in rows if stack_family(row[0].stack) == family]
+        alone = len(own) == len(rows)
+        fits[family] = whole if alone else fit_step(own, devices=devices, source=source)
     return fits

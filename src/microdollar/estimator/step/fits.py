@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from microdollar.estimator.step.model import StepFit
+from microdollar.estimator.step.model import StepFit, stack_family
 from microdollar.estimator.step.terms import FIRST_COEFFICIENTS
 from microdollar.spec.training import TrainingPlan
 
@@ -22,7 +22,7 @@ class ShippedFit:
     """A fit and what it is for."""
 
     stacks: tuple[str, ...]
-    """Stacks whose rows it was fitted to; empty for the one that serves any other."""
+    """Families of stacks whose rows it was fitted to; empty for the one that serves any other."""
     nodes: str
     """``one``, ``many`` or ``any``."""
     fit: StepFit
@@ -46,9 +46,9 @@ def shipped_fit(plan: TrainingPlan) -> StepFit:
     """The fit for the plan's stack and number of nodes, or the one for any stack."""
     layout = plan.layout
     nodes = "one" if layout.devices <= layout.devices_per_node else "many"
-    ordinary = PRIOR
+    ordinary, family = PRIOR, stack_family(plan.stack)
     for entry in shipped_fits():
-        if plan.stack in entry.stacks and entry.nodes in (nodes, "any"):
+        if family in entry.stacks and entry.nodes in (nodes, "any"):
             return entry.fit
         if not entry.stacks:
             ordinary = entry.fit
@@ -56,5 +56,5 @@ def shipped_fit(plan: TrainingPlan) -> StepFit:
 
 
 def pick_fit(fits: dict[str, StepFit], plan: TrainingPlan) -> StepFit:
-    """Of the fits of :func:`fit_by_stack`, the one of the plan's stack, or that of all rows."""
-    return fits.get(plan.stack or "", fits[""])
+    """The one of the plan's family of stacks among ``fit_by_stack``'s fits, or that of all rows."""
+    return fits.get(stack_family(plan.stack), fits[""])

@@ -38,6 +38,11 @@ Context = tuple[str, str, str]
 """Stack, device and precision: what a rate belongs to."""
 
 
+def stack_family(stack: str | None) -> str:
+    """A stack without how it was compiled: ``torchtitan`` of ``torchtitan-compile``."""
+    return (stack or "").removesuffix("-compile")
+
+
 def plan_context(plan: TrainingPlan, device: DeviceSpec) -> Context:
     """Stack (empty for none), device and precision of a plan."""
     return (plan.stack or "", device.name, plan.train.precision)

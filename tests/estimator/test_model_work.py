@@ -213,7 +213,7 @@ def test_a_model_of_126_layers_is_as_quick_to_describe_as_one_of_8():
 )
 def test_any_layout_gives_finite_work_that_covers_the_model(layout, sequence, batch, optimizer):
     one = plan(
-        "bert-base",
+        "pythia-160m",
         layout=layout,
         sequence=sequence,
         micro_batch=batch,

@@ -171,7 +171,7 @@ def test_what_is_not_known_is_said():
 
 def test_a_measured_machine_serves_at_its_rates(rates):
     device = replace(load_device("h100-sxm"), rates=rates)
-    found = serve("gpt2", device, precision="float32")
+    found = serve("gpt2", device, prompt_tokens=500, precision="float32")
     assert found.decode_seconds_per_token.basis == "calibrated"
     with pytest.raises(CannotEstimateError, match="bfloat16"):
         serve("gpt2", device)
@@ -179,8 +179,8 @@ def test_a_measured_machine_serves_at_its_rates(rates):
 
 def test_an_encoder_generates_nothing_but_reads():
     with pytest.raises(SpecError, match="new_tokens"):
-        serve("bert-base")
-    found = serve("bert-base", new_tokens=0)
+        serve("bert-base", prompt_tokens=100)
+    found = serve("bert-base", prompt_tokens=100, new_tokens=0)
     assert found.prefill_seconds.value > 0
     assert found.tokens_per_second.value is None and found.dollars_per_million_tokens.reason
 
@@ -191,7 +191,9 @@ def test_an_encoder_decoder_answers():
 
 
 @given(
-    name=st.sampled_from(["gpt2", "mistral-7b", "deepseek-v2-lite", "mamba-130m", "t5-small"]),
+    name=st.sampled_from(
+        ["llama-3-8b", "mistral-7b", "deepseek-v2-lite", "mamba-130m", "t5-small"]
+    ),
     prompt=st.integers(1, 10**6),
     new=st.integers(1, 10**5),
     batch=st.integers(1, 4096),

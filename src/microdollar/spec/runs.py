@@ -265,8 +265,8 @@ def _number(cells: dict[str, str], name: str, largest: float | None = None) -> f
         number = math.nan
     positive = number >= 0 if name == "value" else number > 0
     if not (math.isfinite(number) and positive and number <= limit):
-        least = "from 0" if name == "value" else "above 0 and"
-        raise UsageError(f"{name} {text[:40]!r} is not a number {least} to {limit:g}.")
+        least = "from 0" if name == "value" else "above 0"
+        raise UsageError(f"{name} {text[:40]!r} is not a number {least} and at most {limit:g}.")
     return number
 
 

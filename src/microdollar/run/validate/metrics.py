@@ -1,5 +1,6 @@
 """Which predictor a published metric belongs to, and why some have none."""
 
+import re
 from typing import Literal
 
 from microdollar.spec.runs import Run
@@ -51,6 +52,8 @@ _NO_PREDICTOR = {
     "carbon": "derived by its authors from energy and a grid's mix",
     "cost": "derived by its authors from hours and a price",
 }
+LEAST_VALUE = 1e-30
+"""Measured values below it (in base units) are none."""
 OUTCOME = "oom"
 """The metric that is an outcome, not a size: 1 for a run that did not fit."""
 
@@ -70,8 +73,17 @@ def why_not(run: Run) -> str | None:
         return "derived from TDP, says nothing about power"
     if family == "hours" and "derived from throughput" in words:
         return "derived from the throughput of steps, not a whole run"
-    if "assumption" in words:
+    if _assumed(run):
         return "an assumption of the source, not a run"
-    if run.value == 0 and run.metric != OUTCOME:
-        return "the measured value is 0, so no relative error is defined"
+    if run.value < LEAST_VALUE and run.metric != OUTCOME:
+        return "the measured value is 0 or nearly, so no relative error is defined"
     return None
+
+
+def _assumed(run: Run) -> bool:
+    """Whether a source says that it assumed a value; one sentence may stand at several rows."""
+    said = run.provenance.casefold()
+    if "assumption" not in said:
+        return False
+    named = re.search(r"(\w+) value is an assumption", said)
+    return named is None or run.label.casefold().startswith(named[1])

@@ -24,6 +24,7 @@ _SECTIONS = (
     ("Energy", ("energy",)),
 )
 _CURVE = "-only-"
+_NO_DEVICE = "the catalog has no device"
 _INTRODUCTION = """\
 # Accuracy
 
@@ -51,7 +52,7 @@ Random rows are drawn {draws} times with seed {seed}, and every draw counts.
 Memory: 2 + 2 + 12 bytes a parameter over tensor and pipeline parallelism, sharded as ZeRO says,
 with textbook activations (arXiv:2205.05198), logits and 1.5 GiB for CUDA and NCCL. Energy and
 power: the same hours at the power that the data sheet lists. They fit nothing, so nothing is held
-out from them.
+out from them. The last column of a table has their median and mean error on the same rows.
 """
 _CAVEATS = """\
 ## What these numbers do not say
@@ -126,8 +127,6 @@ def _table(splits: list[dict[str, Any]]) -> Iterator[str]:
                 f"{start}| {ours['n']} | {words} | {_percent(ours['bias'], sign=True)} "
                 f"| {_percent(ours['coverage80'], digits=0)} | {usual} |"
             )
-    yield ""
-    yield "The usual rule's column has its median and mean error."
 
 
 def _curve(splits: list[dict[str, Any]]) -> Iterator[str]:
@@ -149,11 +148,20 @@ def _curve(splits: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _missing(reasons: list[dict[str, Any]]) -> Iterator[str]:
-    yield "| rows | metric | why |"
-    yield "|--:|---|---|"
+    """Reasons by how many rows they have; machines that the catalog lacks are one reason."""
+    rows: dict[str, int] = {}
+    metrics: dict[str, list[str]] = {}
     for each in reasons:
-        words = each["reason"].replace("|", "/")
-        yield f"| {each['n']} | {each['metric']} | {words} |"
+        why = each["reason"]
+        if why.startswith(_NO_DEVICE):
+            why = "a device that the catalog does not have"
+        rows[why] = rows.get(why, 0) + each["n"]
+        metrics.setdefault(why, []).append(each["metric"])
+    yield "| rows | why | metrics |"
+    yield "|--:|---|---|"
+    for why in sorted(rows, key=lambda why: -rows[why]):
+        names = ", ".join(f"`{name}`" for name in dict.fromkeys(metrics[why]))
+        yield f"| {rows[why]} | {why.replace('|', '/')} | {names} |"
 
 
 def _both(group: dict[str, Any]) -> str:

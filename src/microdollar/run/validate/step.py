@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from microdollar.cost import Quantity
 from microdollar.errors import CannotEstimateError
-from microdollar.estimator.step import StepFit, fit_by_stack, pick_fit, predict_step
+from microdollar.estimator.step import StepFit, fit_by_stack, pick_fit, predict_step, step_terms
 from microdollar.run.validate.convert import published_step
 from microdollar.run.validate.metrics import STEP
 from microdollar.spec.device import DeviceSpec
@@ -27,7 +27,7 @@ def fit_steps(train: Sequence[Run]) -> dict[str, StepFit] | None:
         if run.metric not in TIMED and any(run.plan == plan for plan, _ in rows):
             continue
         seconds = _measured_seconds(run, run.plan)
-        if seconds is not None:
+        if seconds is not None and _has_rates(run.plan):
             rows.append((run.plan, seconds))
     return fit_by_stack(rows, source="training rows") if rows else None
 
@@ -39,6 +39,16 @@ def predict_steps(run: Run, device: DeviceSpec, fits: dict[str, StepFit] | None)
     fit = None if fits is None else pick_fit(fits, run.plan)
     seconds = predict_step(run.plan, device, fit).seconds
     return published_step(run.metric, seconds, run.plan, device)
+
+
+@lru_cache(maxsize=4096)
+def _has_rates(plan: TrainingPlan) -> bool:
+    """Whether the catalog knows what the device does at this precision."""
+    try:
+        step_terms(plan, load_device(plan.device))
+    except CannotEstimateError:
+        return False
+    return True
 
 
 def _measured_seconds(run: Run, plan: TrainingPlan) -> float | None:

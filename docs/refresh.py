@@ -24,8 +24,7 @@ from microdollar.cost import Quantity
 from microdollar.report.facts import headline, times_text
 from microdollar.report.figures import quality_against_cost
 from microdollar.report.schema import Results, Row, parse_results, read_results
-from microdollar.report.svg import inline_svg
-from microdollar.report.theme import COLOURS
+from microdollar.report.svg import inline_svg, standalone_svg
 from microdollar.units import format_bytes, format_dollars, format_seconds, format_si
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +38,6 @@ _ESTIMATE = re.compile(
     r"^(\$ microdollar (estimate [^\n]*)\n).*?(?=^```$|^\$ )", re.MULTILINE | re.DOTALL
 )
 _MEASURED = re.compile(r"(<!-- measured\b[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
-_MARGIN = 16
 _LEFT_OUT = ("ppmd-6", "ppmd-8")
 """Of the table; the picture has them."""
 
@@ -80,20 +78,7 @@ def picture(results: Results) -> str:
         title="Held-out bits per byte against the cost of learning",
         description=headline(results),
     )
-    light = "".join(f"--{colour.name}:{colour.light};" for colour in COLOURS)
-    dark = "".join(f"--{colour.name}:{colour.dark};" for colour in COLOURS)
-    style = (
-        f"<style>svg{{{light}background:var(--paper);"
-        "font-family:system-ui,-apple-system,'Segoe UI',sans-serif}"
-        f"@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
-    )
-    opening, rest = svg.split(">", 1)
-    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
-    assert found is not None
-    width, height = (float(size) + 2 * _MARGIN for size in found.groups())
-    box = f'viewBox="{-_MARGIN} {-_MARGIN} {width:g} {height:g}" width="{width:g}"'
-    opening = opening.replace(found[0], f'xmlns="http://www.w3.org/2000/svg" {box}')
-    return f"{opening}>{style}{rest}\n"
+    return standalone_svg(svg)
 
 
 def _measured(results: Results) -> Iterator[str]:

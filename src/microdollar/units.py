@@ -50,6 +50,26 @@ def parse_bytes(text: str) -> int:
     return _whole(text, found, prefix, prefixes=_DECIMAL | _BINARY, unit="bytes")
 
 
+_DURATION_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration: ``"90"``, ``"15min"``, ``"12h"``, ``"7d"``, ``"2w"``.
+
+    Raises:
+        UsageError: if it is not a positive number with one of these units.
+
+    >>> parse_duration("1.5h")
+    5400.0
+    """
+    found = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{0,12})?)\s*([a-z]*)\s*", text.lower(), re.ASCII)
+    unit = "s" if found and not found[2] else found[2] if found else ""
+    if found is None or unit not in _DURATION_SECONDS or not float(found[1]) > 0:
+        units = ", ".join(_DURATION_SECONDS)
+        raise UsageError(f"{text[:40]!r} is not a duration. Type for example 12h; units: {units}.")
+    return float(found[1]) * _DURATION_SECONDS[unit]
+
+
 def _match(text: str) -> re.Match[str]:
     found = _NUMBER.fullmatch(text.lower()) if len(text) <= 64 else None
     if found is None:

@@ -40,6 +40,16 @@ COMMANDS = {
         "validate",
         "How wrong the predictions are on published runs.",
     ),
+    "search": (
+        "microdollar.cli.search",
+        "search",
+        "What fits, what is cheapest, what would save.",
+    ),
+    "probe": (
+        "microdollar.cli.probe",
+        "probe",
+        "A few real steps of your own training, extended to the whole run.",
+    ),
     "calibrate": ("microdollar.cli.calibrate", "calibrate", "Measure what this machine can do."),
     "ledger": ("microdollar.cli.ledger", "ledger", "List, show, compare and export past runs."),
     "report": ("microdollar.cli.report", "report", "One HTML page from results."),

@@ -70,6 +70,29 @@ def inline_svg(
     return _OPENING.sub(lambda _: opening, body, count=1).strip()
 
 
+def standalone_svg(element: str, *, margin: float = 16) -> str:
+    """An element of :func:`inline_svg` as a file, with its colours in light and dark.
+
+    Args:
+        element: the ``<svg>`` element.
+        margin: CSS pixels of background around it.
+    """
+    light = "".join(f"--{colour.name}:{colour.light};" for colour in COLOURS)
+    dark = "".join(f"--{colour.name}:{colour.dark};" for colour in COLOURS)
+    style = (
+        f"<style>svg{{{light}background:var(--paper);"
+        "font-family:system-ui,-apple-system,'Segoe UI',sans-serif}"
+        f"@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
+    )
+    opening, rest = element.split(">", 1)
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
+    assert found is not None
+    width, height = (float(size) + 2 * margin for size in found.groups())
+    box = f'viewBox="{-margin:g} {-margin:g} {width:g} {height:g}" width="{width:g}"'
+    opening = opening.replace(found[0], f'xmlns="http://www.w3.org/2000/svg" {box}')
+    return f"{opening}>{style}{rest}\n"
+
+
 def _adapted(tag: str, name: str) -> str:
     """One tag with ids of this figure, the page's fonts and the page's colours."""
     tag = re.sub(r'\bid="', f'id="{name}-', tag)

@@ -105,6 +105,13 @@ def with_vocabulary(model: ModelSpec, vocab: int) -> ModelSpec:
     return _like(model, vocab=vocab)
 
 
+def with_positions(model: ModelSpec, sequence: int) -> ModelSpec:
+    """``model`` with as many learnt positions as a longer sequence needs, if it learns any."""
+    if not model.positions or model.positions >= sequence:
+        return model
+    return _like(model, positions=sequence)
+
+
 def with_linear_attention(model: ModelSpec) -> ModelSpec | None:
     """``model`` with linear in place of softmax attention; None if it has no softmax attention."""
     blocks = tuple(_linear(block) for block in model.blocks)

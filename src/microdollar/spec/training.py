@@ -179,6 +179,11 @@ class TrainingPlan:
                 f"global_batch {train.global_batch} is not a multiple of dp {layout.dp} x "
                 f"micro_batch {train.micro_batch}."
             )
+        if self.model.positions and train.sequence > self.model.positions:
+            raise SpecError(
+                f"sequence {train.sequence} is more than the {self.model.positions} positions that "
+                f"{self.model.name} has learnt."
+            )
         _require_divisible(self.model, layout)
         if not isinstance(self.pue, int | float) or not 1 <= self.pue < 10:
             raise SpecError(f"pue {self.pue!r} is not within 1 and 10.")

@@ -10,6 +10,7 @@ from microdollar.estimator.search.trial import try_plan
 from microdollar.estimator.training import TrainingEstimate
 from microdollar.spec.build import changed_plan
 from microdollar.spec.device import DeviceSpec
+from microdollar.spec.scale import with_positions
 from microdollar.spec.training import TrainingPlan
 
 
@@ -95,7 +96,15 @@ def elasticities(plan: TrainingPlan, device: DeviceSpec) -> list[Elasticity]:
     """
     train = plan.train
     sequences = (train.tokens or plan.step_tokens) / train.sequence
-    base_plan = replace(plan, train=replace(train, tokens=sequences * train.sequence))
+    base_plan = replace(
+        plan,
+        model=with_positions(plan.model, NUDGE * train.sequence),
+        train=replace(train, tokens=sequences * train.sequence),
+        others=tuple(
+            replace(other, model=with_positions(other.model, NUDGE * train.sequence))
+            for other in plan.others
+        ),
+    )
     base = try_plan(base_plan, device).seconds.value
     found = []
     for size, change in (

@@ -9,7 +9,7 @@ from microdollar.errors import SpecError, UnknownNameError
 from microdollar.estimator.search.trial import Trial, try_plan
 from microdollar.spec.build import changed_plan
 from microdollar.spec.device import DeviceSpec
-from microdollar.spec.scale import with_layers, with_vocabulary, with_width
+from microdollar.spec.scale import with_layers, with_positions, with_vocabulary, with_width
 from microdollar.spec.training import TrainingPlan
 
 AXES = ("hidden", "layers", "vocab", "sequence", "batch", "micro_batch", "tokens", "count")
@@ -66,6 +66,8 @@ def at_point(plan: TrainingPlan, point: Mapping[str, int]) -> TrainingPlan:
         model = with_layers(model, point["layers"])
     if "vocab" in point:
         model = with_vocabulary(model, point["vocab"])
+    if "sequence" in point:
+        model = with_positions(model, point["sequence"])
     rest = {
         name: value for name, value in point.items() if name not in ("hidden", "layers", "vocab")
     }

@@ -262,14 +262,14 @@ def lstm_workspace_bytes(steps: int, batch: int, inputs: int, hidden: int, width
         width: bytes of a number, 4 or 2.
     """
     inside, states, wide = steps * batch, 2 * (steps + 1) * batch, max(inputs, hidden)
-    arrays = [inside * _row(4 * hidden, width), inside * _row(hidden, width)]
-    arrays += [states * _row(wide, size) for size in (width, 4, 4)]
+    arrays = [inside * row_bytes(4 * hidden, width), inside * row_bytes(hidden, width)]
+    arrays += [states * row_bytes(wide, size) for size in (width, 4, 4)]
     arrays += [states * hidden * size for size in (width, 4)]
     return sum(-(-size // 4096) * 4096 for size in arrays)
 
 
-def _row(numbers: int, width: int) -> int:
-    """Bytes of a padded row."""
+def row_bytes(numbers: int, width: int) -> int:
+    """Bytes of a row that oneDNN pads to 64 bytes, and off multiples of 256 numbers."""
     line = 64 // width
     padded = -(-numbers // line) * line
     return width * (padded + line if padded % 256 == 0 else padded)

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import flop_registry
 
 from microdollar.estimator.trace.products import Product, product_of
 from microdollar.estimator.trace.replay import Event
+from microdollar.estimator.trace.scratch import scratch_bytes
 from microdollar.work.operators import (
     CPU_ATTENTION,
     CPU_RNN,
@@ -107,6 +108,8 @@ class Recorder(TorchDispatchMode):
         self.unknown: Counter[str] = Counter()
         self.last_operator = ""
         self.stand_ins = 0
+        self.scratch: list[tuple[int, int]] = []
+        """Events before a call, and the bytes that its kernel holds beyond what was live."""
 
     def __torch_dispatch__(
         self,
@@ -136,6 +139,7 @@ class Recorder(TorchDispatchMode):
         if func.is_view or torch.Tag.inplace_view in func.tags:
             self.calls[_view(phase)] += 1
             return result
+        self._take_and_give_back(name, args, made)
         fresh = sum(self.storages.note(tensor, phase) for tensor in made)
         self._count(func, name, phase, args, kwargs, result, fresh)
         return result
@@ -155,6 +159,14 @@ class Recorder(TorchDispatchMode):
             # Adafactor and its like scale by a norm that they read; no shape depends on it.
             self.stand_ins += 1
             return 1.0
+
+    def _take_and_give_back(
+        self, name: str, args: tuple[Any, ...], made: list[torch.Tensor]
+    ) -> None:
+        width = made[0].element_size() if made else 0
+        size = scratch_bytes(name, args, width, sum(_size(tensor) for tensor in made))
+        if size:
+            self.scratch.append((len(self.storages.events), size))
 
     def _count(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +53,17 @@ def live_blocks(events: Sequence[Event]) -> dict[int, int]:
         elif event.bytes:
             live[event.block] = event.bytes
     return live
+
+
+def peak_with_scratch(
+    events: Sequence[Event], scratch: Sequence[tuple[int, int]], peak_bytes: int
+) -> int:
+    """Most bytes at once where kernels hold memory of their own within a call.
+
+    Args:
+        events: everything that happened from the beginning.
+        scratch: events before a call and the bytes that it holds beyond what was live.
+        peak_bytes: the peak without them.
+    """
+    live = [0, *accumulate(event.bytes for event in events)]
+    return max([peak_bytes, *(live[before] + size for before, size in scratch)])

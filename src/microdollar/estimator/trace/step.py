@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from microdollar.errors import MissingExtraError, UsageError
 from microdollar.estimator.trace.allocator import block_bytes, replay
-from microdollar.estimator.trace.replay import Event, Peak, find_peak
+from microdollar.estimator.trace.replay import Event, Peak, find_peak, peak_with_scratch
 from microdollar.work.operators import GROUPED_PRODUCT, TRANSCENDENTAL, plain_name
 from microdollar.work.ops import Buffer, Op, OpKind, Work
 
@@ -39,6 +39,9 @@ class StepTrace:
     """The same within the first step."""
     steady_peak_bytes: int
     """The same within the second step, and so in every later one."""
+    allocator_peak_bytes: int | None
+    """The same with what CPU kernels take and give back within a call, as far as it is known
+    (:mod:`microdollar.estimator.trace.scratch`); None for CUDA."""
     resident_bytes: int
     """What stays from step to step: parameters, gradients, state, inputs."""
     reserved_bytes: int | None
@@ -165,6 +168,10 @@ def _summary(recording: "Recording", device: Target, threads: int) -> StepTrace:
         for start, stop in zip(recording.marks, recording.marks[1:], strict=False)
     ]
     most = max(range(len(peaks)), key=lambda step: (peaks[step].bytes, step))
+    peak_bytes = peaks[most].bytes + extra
+    inside = None
+    if device == "cpu":
+        inside = peak_with_scratch(events, recorder.scratch, peak_bytes)
     buffers = [Buffer(name=name, bytes=size) for name, size in _parts(recording, peaks[most], most)]
     if extra:
         buffers.append(Buffer(name="cuBLAS workspace", bytes=extra))
@@ -177,12 +184,17 @@ def _summary(recording: "Recording", device: Target, threads: int) -> StepTrace:
         work=Work(
             ops=tuple(_op(call, count, threads) for call, count in calls.items()),
             buffers=tuple(buffers),
-            notes=(*recording.notes, *_notes(device, masked, recorder.unknown, most)),
+            notes=(
+                *recording.notes,
+                *_notes(device, masked, recorder.unknown, most),
+                *_inside(inside, peak_bytes),
+            ),
             int_ops_uncounted=_UNCOUNTED,
         ),
-        peak_bytes=peaks[most].bytes + extra,
+        peak_bytes=peak_bytes,
         first_peak_bytes=peaks[0].bytes + extra,
         steady_peak_bytes=peaks[1].bytes + extra,
+        allocator_peak_bytes=inside,
         resident_bytes=sum(event.bytes for event in events) + extra,
         reserved_bytes=reserved,
         product_flops=sum(_product_flops(call) * count for call, count in calls.items()),
@@ -253,6 +265,15 @@ def _op(call: "Call", count: int, threads: int) -> Op:
         calls=1,
         threads=threads,
     )
+
+
+def _inside(inside: int | None, peak_bytes: int) -> list[str]:
+    if inside is None or inside == peak_bytes:
+        return []
+    return [
+        f"memory is that of live tensors; with what kernels take and give back within a call it "
+        f"peaks at {inside:,} bytes"
+    ]
 
 
 def _notes(device: Target, masked: int, unknown: Mapping[str, int], most: int) -> list[str]:

@@ -127,8 +127,8 @@ class _Run:
         """One step as a training loop does it; blocks that are live when backward begins."""
         recorder, storages = self.recorder, self.recorder.storages
         recorder.phase = "forward"
-        for parameter in self.trained:
-            parameter.grad = None
+        for tensor in (*self.trained, *_tensors(self.inputs)):
+            tensor.grad = None  # of an input too: the next batch is another one
         with self._autocast():
             output = self._forward()
             self.last = None

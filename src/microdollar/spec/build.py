@@ -56,9 +56,7 @@ def training_plan(model: ModelSpec, device: str, options: Mapping[str, Any]) -> 
     """
     given = _normal(options)
     layout = _layout(Layout(), given)
-    sequence = given.get("sequence") or min(
-        model.max_sequence or DEFAULT_SEQUENCE, DEFAULT_SEQUENCE
-    )
+    sequence = given.get("sequence") or usual_sequence(model)
     micro = given.get("micro_batch")
     batch = given.get("batch") or layout.dp * (micro or 1)
     if micro is None:
@@ -121,6 +119,11 @@ def _normal(options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def usual_sequence(model: ModelSpec) -> int:
+    """2,048 tokens, or the most that the model takes."""
+    return min(DEFAULT_SEQUENCE, model.max_sequence or model.positions or DEFAULT_SEQUENCE)
+
+
 def usual_precision(device: str) -> str:
     """What one trains in on a device: bfloat16 or float16 where it has them, else float32."""
     if device.strip().casefold() == "this":
@@ -169,8 +172,7 @@ def serving_plan(
     return ServingPlan(
         model=model,
         device=device,
-        prompt_tokens=given.get("sequence")
-        or min(model.max_sequence or DEFAULT_SEQUENCE, DEFAULT_SEQUENCE),
+        prompt_tokens=given.get("sequence") or usual_sequence(model),
         new_tokens=new_tokens,
         batch=given.get("batch") or 1,
         layout=layout,

@@ -47,7 +47,7 @@ from typing import Any, cast
 
 from microdollar.errors import SpecError, UnknownNameError
 from microdollar.spec.blocks import model_from_table
-from microdollar.spec.build import DEFAULT_SEQUENCE, PRECISIONS, usual_precision
+from microdollar.spec.build import PRECISIONS, usual_precision, usual_sequence
 from microdollar.spec.device_catalog import load_device
 from microdollar.spec.model import ModelSpec
 from microdollar.spec.model_catalog import load_model_spec, parse_toml
@@ -209,7 +209,7 @@ def _training(
     top: Mapping[str, Any], model: ModelSpec, device: str, layout: Layout, folder: Path | None
 ) -> TrainingPlan:
     fields = dict(require_table(top["train"], "[train]"))
-    fields.setdefault("sequence", min(model.max_sequence or DEFAULT_SEQUENCE, DEFAULT_SEQUENCE))
+    fields.setdefault("sequence", usual_sequence(model))
     fields.setdefault("micro_batch", 1)
     accumulation = _whole(fields.pop("accumulation", None), "accumulation")
     sequences = _whole(fields.pop("sequences", None), "sequences")

@@ -93,17 +93,17 @@ def block_memory(
     all_saved = tokens * layer.plus(Saved(0.0, core)).on_device(layout)
     without_core = tokens * layer.on_device(layout)
     entry = tokens * Saved(size * model.hidden, 0.0).on_device(layout)
-    saved, live = all_saved, 0.0
+    saved = all_saved
     if train.recompute == "full":
-        saved, live = min(entry, all_saved), all_saved
+        saved = min(entry, all_saved)
     elif train.recompute == "selective" and profile.selective == "core":
-        saved, live = without_core, all_saved - without_core
+        saved = without_core
     elif train.recompute == "selective":
         kept = tokens * _half_of_products(block, model.hidden, size).on_device(layout)
-        saved, live = min(entry + kept, without_core), all_saved
+        saved = min(entry + kept, without_core)
     return BlockMemory(
         saved=saved,
-        live=max(0.0, min(live, all_saved - entry) if live else 0.0),
+        live=all_saved - saved,
         temporary=tokens * temporary.on_device(layout),
     )
 

@@ -92,7 +92,7 @@ def _stage_peak(plan: TrainingPlan, stage: Stage, profile: Profile, *, cpu: bool
     if profile.holds_logits and stage.head and layout.pp == 1:
         held = logits_elements(model, train, layout) * element_bytes(train)
     others = other_models(plan)
-    resident = profile.resident_gradients or plan.micro_steps > 1 or layout.zero in (1, 2)
+    resident = profile.resident_gradients or plan.micro_steps > 1
     moments = {
         "loss": _Moment(
             states.gradients if resident else 0.0, activations + others.activations, max(loss, back)
@@ -100,7 +100,9 @@ def _stage_peak(plan: TrainingPlan, stage: Stage, profile: Profile, *, cpu: bool
         "backward": _Moment(
             states.gradients,
             activations * (stage.in_flight - 1) / stage.in_flight if stage.in_flight > 1 else 0.0,
-            held + max((m.live + m.temporary + m.saved for m, _ in memories), default=0.0),
+            held
+            + states.reducing
+            + max((m.live + m.temporary + m.saved for m, _ in memories), default=0.0),
         ),
         "step": _Moment(states.gradients, 0.0, held + states.step),
         "others": _Moment(states.gradients if resident else 0.0, 0.0, others.temporary),

@@ -39,6 +39,8 @@ class StageStates:
     """Gathered weights, buckets."""
     cached: float
     """Left in the allocator's cache."""
+    reducing: float
+    """Gradients of a layer in backward before they are reduced to a shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def stage_states(
     """Weights, gradients and optimizer state of a stage."""
     train, layout = plan.train, plan.layout
     groups = list(_groups(plan, stage))
-    weights = gradients = optimizer = step = buckets = cached = 0.0
+    weights = gradients = optimizer = step = buckets = cached = whole = reducing = 0.0
     for group in groups:
         for count, each in _shares(plan, group, profile):
             weights += count * each.weight / (group.shards if layout.zero >= 3 else 1)
@@ -72,24 +74,24 @@ def stage_states(
             cached += count * each.cached
             optimizer += count * each.optimizer / (group.shards if layout.zero >= 1 else 1)
             step += count * each.step / (group.shards if layout.zero >= 1 else 1)
-            if profile.bucket_copies and layout.zero == 0 and layout.dp > 1:
+            whole += count * each.weight
+            if profile.bucket_copies and layout.zero <= 1 and layout.dp * layout.cp > 1:
                 buckets += count * each.gradient
     unit = _largest_unit(plan, stage)
     size = element_bytes(train)
-    if layout.zero == 2:
-        buckets += min(unit * size, gradients)
-    if layout.zero == 3:
-        full = sum(group.parameters for group in groups) * size
+    if layout.zero >= 2 and shard_count(layout) > 1:
+        reducing = min(unit * size, gradients)
+    if layout.zero >= 3 and train.offload != "all":
         # In a pipeline the weights stay gathered between micro-batches (torchtitan).
-        gathered = full if layout.pp > 1 else min(_GATHERED_UNITS * unit * size, full)
-        buckets += gathered + min(unit * size, full)
+        units = whole if layout.pp > 1 else _GATHERED_UNITS * unit * size
+        buckets += min(units, whole - weights)
     if train.offload != "none":
         optimizer = step = 0.0
     if train.offload == "all":
         # Weights come in layer by layer, gradients leave as they are made.
-        buckets += min(_GATHERED_UNITS * unit * size, weights)
+        buckets += min(_GATHERED_UNITS * unit * size, whole)
         weights = 0.0
-        gradients = min(gradients, unit * size)
+        gradients, reducing = min(gradients, unit * size), 0.0
     if cpu:
         # One parameter after the other: the largest, and the root of its second moment.
         step = min(step, 2 * 4.0 * _largest_matrix(plan, stage))
@@ -100,6 +102,7 @@ def stage_states(
         step=step,
         buffers=buckets,
         cached=cached,
+        reducing=reducing,
     )
 
 

@@ -53,6 +53,7 @@ def test_details_of_a_layout():
     assert korthikanti.sequence_parallel
     assert korthikanti.interleave == 3
     assert ROWS["Llama 3.1 8B (torchtitan)"].plan.train.compiled
+    assert not ROWS["Llama 3.1 8B (torchtitan)"].plan.layout.sequence_parallel  # tp is 1
     assert ROWS["BLOOM tune-up 206B"].plan.train.gradient_bytes == 4
 
 
@@ -151,6 +152,8 @@ def test_words_of_a_layout():
     assert read_run_text("TP8 PP16 DP48 batch 3072 seqs").global_batch == 3072
     assert read_run_text("global batch 2,097,152 tokens").global_batch_tokens == 2097152
     assert read_run_text("global batch 2,097,152 tokens").global_batch is None
+    assert read_run_text("full AC AsyncTP; Interleaved 1F1B").interleaved
+    assert not read_run_text("full AC 1F1B; FSDP8 CP1").interleaved
     assert read_run_text("").tp is None
     assert read_run_text("TP99999999999999999999").tp is None
 
@@ -206,6 +209,25 @@ def test_a_metric_that_nobody_knows_is_kept(tmp_path):
     path.write_text(f"\ufeff{HEADER}\nx,A100,perplexity,3,bits\n\n")
     (run,) = read_runs(path)
     assert (run.metric, run.value, run.unit) == ("perplexity", 3, "bits")
+
+
+def test_torchtitan_s_own_settings_fill_its_blanks(tmp_path):
+    path = tmp_path / "rows.csv"
+    names = (*LONG_COLUMNS, "layers", "d_model", "heads", "kv_heads", "vocab", "num_devices")
+    cells = "x,H100,throughput,100,tokens/s/GPU,32,4096,32,8,128256,64"
+    path.write_text(
+        f"{','.join(names)},source_url_or_title,config\n"
+        f"{cells},pytorch/torchtitan,FSDP8 TP8 compile LBS12 vanilla TP\n"
+        f"{cells},pytorch/torchtitan,FSDP4 TP4 PP4 LBS8 full AC Interleaved 1F1B\n"
+    )
+    first, second = (run.plan for run in read_runs(path))
+    assert first.train.sequence == 8192
+    assert first.train.recompute == "selective"
+    assert first.layout.sequence_parallel
+    assert first.train.global_batch == 96
+    assert (second.layout.interleave, second.train.micro_batch) == (2, 2)
+    assert second.train.recompute == "full"
+    assert "selective recomputation" in " ".join(read_runs(path)[0].assumed)
 
 
 CELLS = st.one_of(

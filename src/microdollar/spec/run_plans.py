@@ -45,6 +45,7 @@ class RowPlan:
     assumed: tuple[str, ...] = ()
 
 
+_TITAN = ("torchtitan", "torchtitan-compile")
 # Part of a source or label: the software. The first that occurs is taken.
 _STACKS = (
     ("(zero-3)", "deepspeed"),
@@ -103,7 +104,7 @@ def _plan(facts: RowFacts, text: RunText) -> RowPlan:
     stack = row_stack(facts.label, facts.source, facts.config)
     assumed: list[str] = [text.doubtful] if text.doubtful else []
     sequence = facts.sequence or text.sequence
-    if sequence is None and stack in ("torchtitan", "torchtitan-compile"):
+    if sequence is None and stack in _TITAN:
         sequence = 8192
         assumed.append("sequence 8192: torchtitan's own setting for Llama 3")
     if sequence is None:
@@ -119,6 +120,11 @@ def _plan(facts: RowFacts, text: RunText) -> RowPlan:
     if "tr11-176B-ml/README" in facts.source:
         text = replace(text, micro_batch=text.micro_batch or 2, zero=1, recompute="full")
         assumed.append("micro-batch 2, ZeRO-1 and full recomputation: BLOOM's own run")
+    if "(megatron-core)" in facts.label.casefold():
+        # Its README overlaps parameter gathering and tensor-parallel communication, which need
+        # the distributed optimizer and sequence parallelism.
+        text = replace(text, zero=1, sequence_parallel=True)
+        assumed.append("distributed optimizer and sequence parallel: Megatron-LM's README")
     layout = _layout(facts, text, assumed)
     batch = _batch(text, layout, sequence, assumed)
     if batch is None:
@@ -146,7 +152,7 @@ def _plan(facts: RowFacts, text: RunText) -> RowPlan:
         tokens=facts.tokens,
         precision=facts.precision or _precision(facts.device, early, assumed),
         gradient_bytes=text.gradient_bytes,
-        recompute=_recompute(text, assumed),
+        recompute=_recompute(text, stack, assumed),
         attention="naive" if early else "fused",
         compiled=text.compiled,
         dropout=early and "bigscience" not in facts.source,
@@ -180,14 +186,20 @@ def _layout(facts: RowFacts, text: RunText, assumed: list[str]) -> Layout:
     zero = text.zero
     if zero is None:
         zero = 3 if "(zero-3)" in facts.label.casefold() else 0
+    titan = row_stack(facts.label, facts.source, facts.config) in _TITAN
+    interleave = text.interleave
+    if interleave is None and text.interleaved:
+        interleave = 2
+        assumed.append("interleave 2: interleaved, but not how often")
     layout = Layout(
         tp=tp,
         pp=pp,
         cp=cp,
         dp=dp,
         zero=zero,
-        sequence_parallel=text.sequence_parallel,
-        interleave=text.interleave or 1,
+        # torchtitan splits what stands between tensor-parallel products too (its Llama plan).
+        sequence_parallel=text.sequence_parallel or (titan and tp > 1),
+        interleave=interleave or 1,
     )
     if layout.devices != devices:
         raise SpecError(f"dp x cp x tp x pp is {layout.devices}, but num_devices is {devices}.")
@@ -228,7 +240,10 @@ def _precision(device: str, early: bool, assumed: list[str]) -> Precision:
     return precision
 
 
-def _recompute(text: RunText, assumed: list[str]) -> Recompute:
+def _recompute(text: RunText, stack: str | None, assumed: list[str]) -> Recompute:
+    if text.recompute is None and stack in _TITAN:
+        assumed.append("selective recomputation: torchtitan's own setting for Llama 3 8B")
+        return "selective"
     if text.recompute is None:
         assumed.append("no recomputation: none is stated")
         return "none"

@@ -32,6 +32,8 @@ class RunText:
     accumulation: int | None = None
     sequence: int | None = None
     interleave: int | None = None
+    interleaved: bool = False
+    """Whether pipeline stages hold several pieces of the model, however many."""
     zero: int | None = None
     recompute: Recompute | None = None
     sequence_parallel: bool = False
@@ -84,6 +86,7 @@ def read_run_text(text: str) -> RunText:
         global_batch_tokens=_batch_tokens(text),
         zero=_zero(text),
         recompute=_recompute(low),
+        interleaved="interleaved 1f1b" in low,
         sequence_parallel=bool(re.search(r"\bseq-parallel\b|\bseq\+|\bsequence parallel\b", low)),
         compiled=bool(re.search(r"(?<!no )\b(torch\.)?compile\b", low)) and "eager" not in low,
         offload="offload true" in low,

@@ -28,7 +28,7 @@ import torch
 
 from microdollar.estimator.trace import StepTrace, trace_step
 from microdollar.measure.torch_memory import peak_torch_bytes
-from modules import CASES, Case
+from modules import CASES, GPT, Case, cross_entropy
 
 
 def arguments() -> argparse.Namespace:
@@ -115,6 +115,21 @@ def row(case: Case, seed: int) -> dict[str, object]:
     }
 
 
+def twelve_layers() -> dict[str, float]:
+    """Trace of a GPT-2-sized decoder (batch 8, 1,024 tokens), which no memory is taken for."""
+    with torch.device("meta"):
+        tokens = torch.zeros(8, 1024, dtype=torch.long)
+    began = time.perf_counter()
+    traced = trace_step(
+        lambda: GPT(768, 12, 12, 1024),
+        tokens,
+        targets=tokens,
+        loss=cross_entropy,
+        optimizer="adamw",
+    )
+    return {"trace_seconds": time.perf_counter() - began, "peak_bytes": traced.peak_bytes}
+
+
 def machine() -> dict[str, object]:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -165,6 +180,8 @@ def main() -> None:
     }
     for key, value in summary.items():
         print(f"{key.replace('_', ' ')}: {value:.3%}" if "error" in key else f"{key}: {value}")
+    large = twelve_layers()
+    print(f"12-layer GPT: {large['peak_bytes'] / 1e9:.2f} GB, {large['trace_seconds']:.1f} s")
     if given.out:
         record = {
             "command": f"python {' '.join(sys.argv)}",
@@ -173,6 +190,7 @@ def main() -> None:
             "machine": machine(),
             "seed": given.seed,
             "summary": summary,
+            "twelve_layer_gpt": large,
             "rows": rows,
         }
         given.out.write_text(json.dumps(record, indent=1) + "\n")

@@ -1,12 +1,14 @@
 """What a trace leaves alone, what it refuses, and how it says so."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import nn
 
-from microdollar.errors import CannotEstimateError, UnknownNameError, UsageError
+from microdollar.errors import CannotEstimateError, MissingExtraError, UnknownNameError, UsageError
 from microdollar.estimator.trace import trace_step
 
 
@@ -118,3 +120,15 @@ def test_a_closed_over_tensor_is_memory_too():
     plain = trace_step(nn.Linear(3, 1000), torch.randn(4, 3), loss=lambda y: (y * 1.0).sum())
     with_own = trace_step(nn.Linear(3, 1000), torch.randn(4, 3), loss=lambda y: (y * weights).sum())
     assert with_own.peak_bytes - plain.peak_bytes == 4 * 1000
+
+
+def test_importing_the_package_loads_no_torch():
+    code = "import sys, microdollar.estimator.trace; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
+
+
+def test_without_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match=r"microdollar\[torch\]"):
+        trace_step(None, None)

@@ -10,7 +10,6 @@ these: run.py fits again without the rows that it predicts.
 
 import json
 import sys
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -19,6 +18,14 @@ from rows import StepRow, published_steps, vtrain_steps
 import microdollar.estimator.step.fits as fits
 from microdollar.estimator.step import fit_step
 from microdollar.estimator.step.model import stack_family
+
+VTRAIN = "github.com/VIA-Research/vTrain"
+BLOOM = "github.com/bigscience-workshop/bigscience"
+SOURCES = {
+    "llm-foundry": "github.com/mosaicml/llm-foundry",
+    "megatron": "arXiv:2205.05198, table 5",
+    "torchtitan": "github.com/pytorch/torchtitan",
+}
 
 
 def _rounded(value: object) -> object:
@@ -40,28 +47,23 @@ def main(folder: Path) -> None:
     rest = [row for row in published if row not in bloom]
     stacks = sorted({stack_family(row.stack) for row in rest} - {""})
     wanted: list[tuple[tuple[str, ...], str, str, list[StepRow]]] = [
-        (("megatron-deepspeed",), "one", "vTrain, 1 node", single),
-        (("megatron-deepspeed",), "many", "vTrain, 8 to 64 nodes; BLOOM tune-up", multi + bloom),
+        (("megatron-deepspeed",), "one", f"1 node, {VTRAIN}", single),
+        (("megatron-deepspeed",), "many", f"8 to 64 nodes, {VTRAIN}, {BLOOM}", multi + bloom),
     ]
     for stack in stacks:
         own = [row for row in rest if stack_family(row.stack) == stack]
-        wanted.append(((stack,), "any", f"published rows of {stack}", own))
-    wanted.append(((), "any", "all published steps", single[::3] + multi + bloom + rest))
+        wanted.append(((stack,), "any", f"{stack}, {SOURCES[stack]}", own))
+    wanted.append(
+        ((), "any", "several stacks, files of published runs", single[::3] + multi + bloom + rest)
+    )
     entries = []
     for names, nodes, words, rows in wanted:
         fit = fit_step([row.pair for row in rows], source=words, date=date.today().isoformat())
-        fit = replace(fit, source=f"{words} ({_sources(rows)})")
         print(names, nodes, fit.rows, fit.cross_validated)
         entries.append({"stacks": names, "nodes": nodes, "fit": fit.to_json()})
     path = Path(fits.__file__).parent / "fits.json"
     path.write_text(json.dumps(_rounded({"fits": entries}), separators=(",", ":")) + "\n", "utf-8")
     print(path, path.stat().st_size, "bytes")
-
-
-def _sources(rows: list[StepRow]) -> str:
-    found = {row.run.source.split(" data/")[0].split(" scripts/")[0] for row in rows}
-    short = sorted({" ".join(source.split()[:1]) for source in found if source})
-    return ", ".join(short[:4])
 
 
 if __name__ == "__main__":

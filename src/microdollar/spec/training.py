@@ -207,7 +207,7 @@ class TrainingPlan:
 
 
 def _require_divisible(model: ModelSpec, layout: Layout) -> None:
-    if layout.pp > model.layers:
+    if layout.pp > max(1, model.layers):
         raise SpecError(f"pp {layout.pp} is more than the {model.layers} layers of {model.name}.")
     for block in (*model.encoder, *model.blocks):
         for mixer in block.mixers:

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from microdollar.errors import CannotEstimateError
 from microdollar.estimator.step import PRIOR, predict_step, shipped_fit, shipped_fits
 from microdollar.spec.device_catalog import list_devices, load_device
+from microdollar.spec.model import Dense, ModelSpec
 
 from .plans import DEVICE, gpt_plan
 
@@ -42,6 +44,49 @@ def test_parts_add_up_to_the_step():
 def test_answers_are_finite_positive_intervals(**options):
     seconds = predict_step(gpt_plan(**options), A100).seconds
     assert 0 < seconds.low <= seconds.value <= seconds.high < math.inf
+
+
+@pytest.mark.parametrize("size", [2**10, 2**18, 2**30, 2**50])
+def test_absurd_sizes_have_finite_answers_or_a_reason(size):
+    for fit in (None, PRIOR):
+        plan = gpt_plan(hidden=size, micro_batch=size, micro_steps=1, sequence=size, heads=1)
+        try:
+            seconds = predict_step(plan, A100, fit).seconds
+        except CannotEstimateError as error:
+            assert size >= 2**18
+            assert "smaller" in str(error)
+            continue
+        assert 0 < seconds.low <= seconds.value <= seconds.high < math.inf
+
+
+def test_a_model_without_layers_has_an_answer():
+    dense = ModelSpec(
+        name="mlp",
+        family="mlp",
+        hidden=64,
+        blocks=(),
+        dense=(Dense(name="first", inputs=64, outputs=32),),
+    )
+    plan = replace(gpt_plan(), model=dense)
+    estimate = predict_step(plan, A100)
+    assert estimate.seconds.value > 0
+    assert sum(part.value for part in estimate.parts) == pytest.approx(estimate.seconds.value)
+
+
+def test_another_stack_on_a_measured_device_takes_its_rate_from_the_others():
+    plan = gpt_plan(stack=None, precision="bfloat16")
+    estimate = predict_step(plan, A100)
+    assert "another stack" in estimate.basis
+    fit = shipped_fit(plan)
+    like = [
+        math.log(factor)
+        for (_, device, precision), factor in zip(fit.contexts, fit.compute, strict=True)
+        if (device, precision) == (DEVICE, "bfloat16")
+    ]
+    assert like
+    factor, variance = fit.compute_factor(plan, A100)
+    assert math.log(factor) == pytest.approx(sum(like) / len(like))
+    assert variance > 0
 
 
 @pytest.mark.parametrize("name", ["hidden", "layers", "micro_batch", "micro_steps", "sequence"])

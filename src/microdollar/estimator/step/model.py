@@ -167,20 +167,36 @@ class StepFit:
         wanted = plan_context(plan, device)
         return self.contexts.index(wanted) if wanted in self.contexts else None
 
+    def compute_factor(self, plan: TrainingPlan, device: DeviceSpec) -> tuple[float, float]:
+        """Factor on products and attention, and the variance of its logarithm.
+
+        That of the plan's context; the middle of those of other stacks on the same device in the
+        same precision if it has none; else 1.
+        """
+        context = self.context(plan, device)
+        if context is not None:
+            return self.compute[context], 0.0
+        _, *wanted = plan_context(plan, device)
+        like = [
+            math.log(factor)
+            for (_, *other), factor in zip(self.contexts, self.compute, strict=True)
+            if other == wanted
+        ]
+        if not like:
+            return 1.0, CONTEXT_SPREAD**2
+        return math.exp(math.fsum(like) / len(like)), CONTEXT_SPREAD**2 / 2
+
     def predict_log(
         self, plan: TrainingPlan, device: DeviceSpec, terms: StepTerms
     ) -> tuple[float, float, float]:
         """Logarithm of the seconds, their standard deviation, and how near rows are (0 to 1)."""
-        context = self.context(plan, device)
-        compute = self.compute[context] if context is not None else 1.0
+        compute, doubt = self.compute_factor(plan, device)
         value = math.log(step_seconds(terms, self.coefficients, compute))
-        variance = self._coefficient_variance(terms, compute)
-        if context is None:
-            variance += CONTEXT_SPREAD**2
+        variance = self._coefficient_variance(terms, compute) + doubt
         nearest = 0.0
         if self.correction is not None:
             scales = self.correction.scales
-            mean, nearest = self.correction.at(coordinates(plan), context)
+            mean, nearest = self.correction.at(coordinates(plan), self.context(plan, device))
             value += mean
             variance += scales.noise**2 + scales.spread**2 * (1 - nearest**2)
         else:

@@ -3,10 +3,11 @@
 import math
 
 from microdollar.cost import Quantity
+from microdollar.errors import CannotEstimateError
 from microdollar.estimator.parts import Part, StepEstimate
 from microdollar.estimator.step.features import step_terms
 from microdollar.estimator.step.fits import shipped_fit
-from microdollar.estimator.step.model import StepFit
+from microdollar.estimator.step.model import StepFit, plan_context
 from microdollar.estimator.step.rates import product_rate
 from microdollar.estimator.step.terms import (
     DEVICE_TERMS,
@@ -19,7 +20,7 @@ from microdollar.spec.device import DeviceSpec
 from microdollar.spec.training import TrainingPlan
 
 LONGEST_SECONDS = 1e15
-"""No step is longer: an answer beyond it would be an overflow."""
+"""No step that anyone can mean is longer: 30 million years."""
 
 
 def predict_step(
@@ -37,16 +38,21 @@ def predict_step(
         Seconds with an 80 % interval, and the parts that add up to them.
 
     Raises:
-        CannotEstimateError: if the device's rate for the precision or its bandwidth is unknown.
+        CannotEstimateError: if the device's rate for the precision or its bandwidth is unknown,
+            or the step is absurdly long.
     """
     fit = shipped_fit(plan) if fit is None else fit
     terms = step_terms(plan, device)
     value, deviation, nearest = fit.predict_log(plan, device, terms)
     half = fit.half_width(deviation, nearest)
-    context = fit.context(plan, device)
-    compute = fit.compute[context] if context is not None else 1.0
+    compute, _ = fit.compute_factor(plan, device)
     parts = step_parts(terms, fit.coefficients, compute)
-    seconds = _bounded(value)
+    if value > math.log(LONGEST_SECONDS):
+        raise CannotEstimateError(
+            f"a step of {plan.model.name} would take more than {LONGEST_SECONDS:g} s on "
+            f"{device.name}. Give a smaller model, sequence or batch."
+        )
+    seconds = math.exp(value)
     scale = seconds / sum(parts.values())
     layers = parts.pop("layers")
     shares = _layer_shares(terms, fit, compute)
@@ -55,20 +61,16 @@ def predict_step(
     return StepEstimate(
         seconds=Quantity(
             value=seconds,
-            low=min(seconds, _bounded(value - half)),
-            high=max(seconds, _bounded(value + half)),
+            low=math.exp(value - half),
+            high=math.exp(value + half),
             basis="calibrated" if fit.rows else "datasheet",
         ),
         parts=tuple(
             Part(name=part.name, value=part.value * scale) for part in found if part.value > 0
         ),
-        basis=_basis(fit, context is not None),
+        basis=_basis(fit, plan, device),
         assumptions=_assumptions(plan, device, fit, scale, nearest),
     )
-
-
-def _bounded(logarithm: float) -> float:
-    return math.exp(min(logarithm, math.log(LONGEST_SECONDS)))
 
 
 def _layer_shares(terms: StepTerms, fit: StepFit, compute: float) -> dict[str, float]:
@@ -81,10 +83,10 @@ def _layer_shares(terms: StepTerms, fit: StepFit, compute: float) -> dict[str, f
     sums = dict.fromkeys((*DEVICE_TERMS, "waiting for the host", "waiting for weights"), 0.0)
     for group in terms.layers:
         took = layer_seconds(group, c, compute)
-        powers = (took.device**order, took.host**order, took.network**order)
         if not took.total:
             continue
-        whole = group.count * took.total / sum(powers)
+        whole = group.count * took.total
+        powers = [(part / took.total) ** order for part in (took.device, took.host, took.network)]
         sums["waiting for the host"] += whole * powers[1]
         sums["waiting for weights"] += whole * powers[2]
         if not took.device:
@@ -97,10 +99,14 @@ def _layer_shares(terms: StepTerms, fit: StepFit, compute: float) -> dict[str, f
     return {name: value / total for name, value in sums.items() if value}
 
 
-def _basis(fit: StepFit, known: bool) -> str:
+def _basis(fit: StepFit, plan: TrainingPlan, device: DeviceSpec) -> str:
     if not fit.rows:
         return "data sheet rates and assumed coefficients: no measured step of this kind"
-    where = "" if known else "; none of them on this device, precision and stack"
+    where = ""
+    if fit.context(plan, device) is None:
+        _, *wanted = plan_context(plan, device)
+        other = "stack" if wanted in [rest for _, *rest in fit.contexts] else "device or precision"
+        where = f"; all of another {other}"
     error = fit.cross_validated
     said = "" if error is None else f", {error:.1%} mean error on rows left out of the fit"
     return f"fitted to {fit.rows} measured steps ({fit.source}){said}{where}"

@@ -123,9 +123,15 @@ def layer_seconds(
         terms[name] = terms[name] * compute
     device = sum(terms[name] for name in DEVICE_TERMS)
     host, network = terms["kernels"] + terms["rank kernels"], terms["gathers"]
-    order = 1 + coefficients["sharpness"]
-    total = (device**order + host**order + network**order) ** (1 / order)
+    total = norm(1 + coefficients["sharpness"], device, host, network)
     return LayerSeconds(total=total, device=device, host=host, network=network)
+
+
+def norm(order: Amount, *values: Amount) -> Amount:
+    """The norm of some order of values that are not negative: their largest if one is far it."""
+    # By their sum first, so that no power overflows; what is added only keeps 0 / 0 away.
+    whole = sum(values) + 1e-300
+    return whole * sum((value / whole) ** order for value in values) ** (1 / order)
 
 
 def step_parts(
@@ -141,10 +147,9 @@ def step_parts(
     stage = sum(
         group.count * layer_seconds(group, coefficients, compute).total for group in terms.layers
     )
-    order = 1 + coefficients["sharpness"]
     head = coefficients["products"] * compute * terms.head
     head = head + coefficients["head bytes"] * terms.head_bytes
-    outside = (head**order + coefficients["micro-step"] ** order) ** (1 / order)
+    outside = norm(1 + coefficients["sharpness"], head, coefficients["micro-step"])
     return {
         "layers": stage * terms.micro_steps,
         "pipeline bubble": stage * (terms.slots - terms.micro_steps),

@@ -20,6 +20,7 @@ from microdollar.measure import machine
 from microdollar.measure.machine import describe
 from microdollar.run.device import load_rates, save_rates
 from microdollar.spec import DataSpec, Rates
+from microdollar.spec.operator_rates import Grid, OperatorRates
 from microdollar.work import Buffer, Op, Work, matmul
 
 OPERATORS = OperatorRates(

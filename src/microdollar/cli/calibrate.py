@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
@@ -15,15 +17,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--quick", is_flag=True, help="Leave out torch's operators: a few seconds only.")
 @json_option
-def calibrate(as_json: bool) -> None:
-    """Measure what this machine can do, for a few seconds, and keep it for estimates.
+def calibrate(quick: bool, as_json: bool) -> None:
+    """Measure what this machine can do, for half a minute, and keep it for estimates.
 
-    Matrix products by size and type, streaming, random accesses to tables, arithmetic, and the
-    overhead of calls. Nothing else should run on the machine meanwhile.
+    Matrix products by size and type, streaming, random accesses to tables, arithmetic, the
+    overhead of calls and, where torch is installed, the operators of its training steps. Nothing
+    else should run on the machine meanwhile.
     """
     from microdollar.measure.machine import calibrate as measure
-    from microdollar.measure.machine import describe
+    from microdollar.measure.machine import describe, measure_operators
     from microdollar.run.device import device_of, save_rates
 
     machine = describe()
@@ -35,6 +39,8 @@ def calibrate(as_json: bool) -> None:
         )
     with Bar(quiet=as_json) as bar:
         rates = measure(bar)
+        if not quick and find_spec("torch") is not None:
+            rates = replace(rates, torch_operators=measure_operators(bar))
     path = save_rates(machine, rates)
     device = device_of(machine, rates)
     if as_json:
@@ -67,6 +73,10 @@ def _print_table(device: "DeviceSpec", rates: "Rates") -> None:
     table.add_row("hash-table probes", *_curve(rates.probes_per_second, "/s", format_bytes))
     for runtime, seconds in rates.call_seconds.items():
         table.add_row(f"overhead of a {runtime} call", format_seconds(seconds), "")
+    if (operators := rates.torch_operators) is not None:
+        threads = " and ".join(map(str, operators.threads))
+        classes = len({key.partition("/")[2] for key in operators.grids})
+        table.add_row("torch operators", f"{classes} classes", f"on {threads} threads")
     largest = rates.matmul_thread_gain[-1][1]
     table.add_row(
         "gain of all cores",

@@ -14,12 +14,17 @@ from dataclasses import dataclass
 
 from microdollar.cost import Quantity
 from microdollar.errors import CannotEstimateError
+from microdollar.estimator.operator_seconds import is_traced, traced_seconds
 from microdollar.spec.device import FUNCTIONS, DeviceSpec, Rates, read_curve
 from microdollar.work.ops import Op
 
 MODEL_FACTOR = 1.25
 """A roofline of measured rates is right within this factor (80 %; assumed until past runs of
 the learner on the device say more)."""
+
+TRACED_FACTOR = 1.5
+"""As ``MODEL_FACTOR``, for one operator of a traced step by the rates of its kind alone, where
+operators were not measured (assumed)."""
 
 TORCH_SPLIT_SIZE = 32_768
 """torch's GRAIN_SIZE: an array with fewer numbers stays on one thread."""
@@ -65,7 +70,9 @@ def op_seconds(op: Op, device: DeviceSpec) -> Span:
     """
     if device.rates is not None:
         seconds = measured_seconds(op, device.rates, device.cores or 1)
-        factor = joint_factor(MODEL_FACTOR, device.rates.spread, op.uncertainty)
+        known = not is_traced(op) or device.rates.torch_operators is not None
+        model = MODEL_FACTOR if known else TRACED_FACTOR
+        factor = joint_factor(model, device.rates.spread, op.uncertainty)
         return Span(value=seconds, low=seconds / factor, high=seconds * factor)
     return _looked_up(op, device)
 
@@ -81,6 +88,8 @@ def measured_seconds(op: Op, rates: Rates, cores: int) -> float:
     Raises:
         CannotEstimateError: if a rate that it needs was not measured.
     """
+    if rates.torch_operators is not None and is_traced(op):
+        return traced_seconds(op, rates)
     threads = _threads(op, cores)
     stream = read_curve(rates.stream_bytes_per_second, op.bytes_moved / max(op.calls, 1))
     limits = [op.bytes_moved / (stream * _gain(rates.stream_thread_gain, threads, cores))]

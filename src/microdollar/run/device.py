@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from microdollar.cost import Quantity
 from microdollar.errors import CannotEstimateError, MicrodollarError, UsageError
 from microdollar.files import require_writable, whole_file
-from microdollar.measure.machine import Machine, calibrate, describe
+from microdollar.measure.machine import Machine, calibrate, describe, measure_operators
 from microdollar.spec.device import DeviceSpec, Rates
 from microdollar.spec.device_catalog import cpu_price, list_devices, load_device
 from microdollar.spec.home import home_folder
@@ -50,36 +51,50 @@ def find_device(name: str, *, calibrate_if_missing: bool, progress: Report) -> D
     return load_device(name)
 
 
-def this_device(*, calibrate_if_missing: bool, progress: Report) -> DeviceSpec:
+def this_device(
+    *, calibrate_if_missing: bool, progress: Report, operators: bool = False
+) -> DeviceSpec:
     """The machine that runs, with its saved calibration.
 
     Args:
         calibrate_if_missing: measure it for a few seconds if it was never measured.
         progress: told how far that is.
+        operators: torch's operators are needed, too, for the time of a traced step; measuring
+            them takes about half a minute.
 
     Raises:
         CannotEstimateError: if there is no calibration and none may be made.
         MicrodollarError: if the saved calibration is damaged or can't be read, or a new one
             can't be kept.
-        MissingExtraError: if there is none and numba is not installed.
+        MissingExtraError: if there is none and numba is not installed, or torch for operators.
     """
     machine = describe()
     rates = load_rates(machine)
-    if rates is None:
+    missing = rates is None or (operators and rates.torch_operators is None)
+    if missing:
         if not calibrate_if_missing:
+            what = "was not measured yet" if rates is None else "has no measured operators of torch"
             raise CannotEstimateError(
-                f"this machine ({machine.name}, {machine.cores} cores) was not measured yet. "
+                f"this machine ({machine.name}, {machine.cores} cores) {what}. "
                 "Type: microdollar calibrate"
             )
-        try:
-            require_writable(calibration_path(machine).parent)
-        except UsageError as error:
-            raise MicrodollarError(
-                f"a calibration can't be kept: {error} Set MICRODOLLAR_HOME to it."
-            ) from error
+        _require_writable(machine)
+    if rates is None:
         rates = calibrate(progress)
+    if operators and rates.torch_operators is None:
+        rates = replace(rates, torch_operators=measure_operators(progress))
+    if missing:
         save_rates(machine, rates)
     return device_of(machine, rates)
+
+
+def _require_writable(machine: Machine) -> None:
+    try:
+        require_writable(calibration_path(machine).parent)
+    except UsageError as error:
+        raise MicrodollarError(
+            f"a calibration can't be kept: {error} Set MICRODOLLAR_HOME to it."
+        ) from error
 
 
 def device_of(machine: Machine, rates: Rates) -> DeviceSpec:

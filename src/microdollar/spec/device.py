@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, Self
 
 from microdollar.cost import Quantity
+from microdollar.spec.operator_rates import OperatorRates
 from microdollar.units import SECONDS_PER_HOUR
 
 FUNCTIONS = ("exp", "log", "tanh")
@@ -71,6 +72,8 @@ class Rates:
     """Factor within which 80 % of the repeats of these measurements fell, at least 1."""
     measured_at: str
     """ISO 8601 date and time, UTC."""
+    torch_operators: OperatorRates | None = None
+    """Operators of a training step; None where they were not measured (they take longer)."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; curves are lists of pairs."""
@@ -86,8 +89,9 @@ class Rates:
         if not isinstance(data, dict):
             raise ValueError("rates are not an object")
         names = {field.name for field in fields(cls)}
-        if odd := sorted(names.symmetric_difference(data)):
+        if odd := sorted(names.symmetric_difference({"torch_operators", *data})):
             raise ValueError(f"rates: field {odd[0]!r} is missing or unknown")
+        operators = data.get("torch_operators")
         spread = _positive(data["spread"], "spread")
         if spread < 1:
             raise ValueError(f"rates: spread {spread} is below 1")
@@ -115,6 +119,7 @@ class Rates:
             call_seconds=_numbers(data, "call_seconds"),
             spread=spread,
             measured_at=data["measured_at"],
+            torch_operators=None if operators is None else OperatorRates.from_json(operators),
         )
 
 

@@ -2,5 +2,6 @@
 
 from microdollar.measure.machine.about import Machine, describe
 from microdollar.measure.machine.calibration import calibrate
+from microdollar.measure.machine.operators import measure_operators
 
-__all__ = ["Machine", "calibrate", "describe"]
+__all__ = ["Machine", "calibrate", "describe", "measure_operators"]

@@ -36,6 +36,7 @@ def main(data: Path, *, write_fits: bool) -> None:
     results = {
         "command": "python benchmarks/memory_layouts/run.py DATA",
         "bloom": bloom_results(bloom, oom),
+        "chronicles": chronicles(full),
         "few_rows": few_rows(bloom),
         "korthikanti": korthikanti(runs),
         "torchtitan": torchtitan(runs),
@@ -100,6 +101,23 @@ def bloom_results(bloom: list[Run], oom: list[Run]) -> dict[str, object]:
                 ran, key=lambda p: -abs((p[1].process.value or 0) / p[0].value - 1)
             )[:8]
         ],
+    }
+
+
+def chronicles(full: MemoryFit) -> dict[str, object]:
+    """Layouts of the same chronicles that ``published_runs.csv`` lacks; never fitted."""
+    runs = read_runs(Path(__file__).parent / "chronicles.csv")
+    found = [(run, predict(run, full)) for run in runs]
+    ran = [(run, memory) for run, memory in found if run.metric != "oom"]
+    return {
+        "rows": len(ran),
+        "with_all_bloom_rows": errors([(m.process.value or 0) / r.value for r, m in ran]),
+        "closed_form_without_rows": errors(
+            [(predict(r, NOTHING).process.value or 0) / r.value for r, _ in ran]
+        ),
+        "coverage80": sum(m.process.contains(r.value) for r, m in ran) / len(ran),
+        "ran_but_called_oom": sum((m.fits or 0) < 0.5 for _, m in ran),
+        "oom_fits": [round(m.fits or 0.0, 3) for r, m in found if r.metric == "oom"],
     }
 
 

@@ -71,3 +71,22 @@ def decoder(
 ) -> nn.Module:
     """A decoder of kind ``gpt`` or ``llama``."""
     return Decoder(kind, hidden, layers, heads, vocab, positions)
+
+
+class Cells(nn.Module):
+    """A table, recurrent layers and a head."""
+
+    def __init__(self, cell: str, vocab: int, width: int, layers: int) -> None:
+        super().__init__()
+        made = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
+        self.tokens = nn.Embedding(vocab, width)
+        self.cells = made(width, width, layers, batch_first=True)
+        self.head = nn.Linear(width, vocab, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.head(self.cells(self.tokens(tokens))[0])
+
+
+def recurrent(cell: str, vocab: int, width: int, layers: int) -> nn.Module:
+    """A language model of ``elman``, ``gru`` or ``lstm`` cells."""
+    return Cells(cell, vocab, width, layers)

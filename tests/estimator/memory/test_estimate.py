@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from microdollar.cost import Quantity
 from microdollar.estimator.memory import MemoryFit, probability_fits, training_memory, usable_bytes
 from microdollar.spec.device_catalog import list_devices, load_device
+from microdollar.spec.model import Block, ModelSpec, Recurrent
 from microdollar.spec.training import OtherModel, TrainingPlan
 
 from .plans import gpt, llama, plan
@@ -151,6 +152,32 @@ def test_small_modules_against_their_trace(kind, hidden, layers, vocab, batch):
         model = gpt(hidden, layers, heads, vocab, positions=sequence)
     else:
         model = llama(hidden, layers, heads, 2, vocab)
+    made = plan(model, device=CPU.name, sequence=sequence, micro_batch=batch, precision="float32")
+    got = training_memory(made, CPU, MemoryFit()).allocated.value
+    assert got == pytest.approx(traced.peak_bytes, rel=0.03)
+
+
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+def test_recurrent_modules_against_their_trace(cell):
+    """Two layers of torch.nn.RNN, GRU and LSTM within 3 % of the replay."""
+    torch = pytest.importorskip("torch")
+    from microdollar.estimator.trace import trace_step
+
+    from .modules import recurrent
+
+    width, vocab, sequence, batch = 128, 256, 64, 16
+    with torch.device("meta"):
+        module = recurrent(cell, vocab, width, layers=2)
+    tokens = torch.zeros(batch, sequence, dtype=torch.long, device="meta")
+
+    def loss(output, targets):
+        return torch.nn.functional.cross_entropy(output.flatten(0, 1), targets.flatten())
+
+    traced = trace_step(module, (tokens,), targets=tokens, loss=loss, optimizer="adamw")
+    layer = Block(count=2, mixers=(Recurrent(cell=cell, state=width),), feed_forward=None, norms=0)
+    model = ModelSpec(
+        name=cell, family="rnn", hidden=width, vocab=vocab, blocks=(layer,), final_norms=0
+    )
     made = plan(model, device=CPU.name, sequence=sequence, micro_batch=batch, precision="float32")
     got = training_memory(made, CPU, MemoryFit()).allocated.value
     assert got == pytest.approx(traced.peak_bytes, rel=0.03)

@@ -31,9 +31,9 @@ _SCAN_CHUNK = 64
 _WRITTEN_GELU = ("gpt2", "gpt_neo", "gptj", "codegen")
 """Families whose GELU transformers writes out (``gelu_new``): half of the input, the tanh, and one
 plus the tanh are saved too."""
-_STEP_COPIES = {"elman": 1, "gru": 5, "lstm": 6}
-"""State-width tensors that a step of a torch cell saves: the new state; its workspace of five;
-four gates, the cell and its tanh (torch ``_thnn_fused`` cells)."""
+_STATE_COPIES = {"elman": 1, "gru": 7, "lstm": 16}
+"""State-width tensors that a token of a torch cell holds: the new state; gates and their
+products beside it (counted by replaying torch 2.13's allocations on a CPU)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +195,7 @@ def _mixer(
 
 def _recurrent(mixer: Recurrent, hidden: int, size: int) -> Saved:
     inputs = 0 if mixer.one_hot_inputs else (mixer.inputs or hidden)
-    gates = 1 if mixer.cell == "elman" else (3 if mixer.cell == "gru" else 4)
-    # The input's product for all steps at once, and what each step saves.
-    return Saved(size * (inputs + gates * mixer.state + _STEP_COPIES[mixer.cell] * mixer.state))
+    return Saved(size * (inputs + _STATE_COPIES[mixer.cell] * mixer.state))
 
 
 def _scores(mixer: Mixer, keys: int, size: int, train: TrainSpec, profile: Profile) -> float:

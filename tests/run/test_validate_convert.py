@@ -13,6 +13,7 @@ from microdollar.spec.device_catalog import load_device
 from microdollar.spec.runs import read_runs
 
 DATA = Path(__file__).parents[1] / "data"
+TABLE = Path(__file__).parents[3] / "shared" / "data" / "published_runs.csv"
 ROWS = {run.label: run for run in read_runs(DATA / "runs_published.csv")}
 PTD = ROWS["GPT 529.6B (PTD)"].plan
 A100 = load_device("a100-80gb")
@@ -29,6 +30,25 @@ def test_operations_are_those_of_the_papers():
     # Tolerance: the first layer's input has no gradient, which the papers count.
     assert model_flops(PTD) * PTD.step_tokens == pytest.approx(narayanan(PTD, 72, 12), rel=2e-3)
     assert hardware_flops(PTD) * PTD.step_tokens == pytest.approx(narayanan(PTD, 96, 16), rel=2e-3)
+
+
+@pytest.mark.skipif(not TABLE.exists(), reason="needs ../shared/data/published_runs.csv")
+def test_bloom_s_printed_rates_are_its_seconds_and_our_operations():
+    # Every BLOOM row with both: its authors computed the rate, so only rounding may differ. It
+    # also shows that batch, layout and shape were read as they were meant.
+    found = {}
+    for run in read_runs(TABLE):
+        if run.label.startswith("BLOOM tune-up") and run.plan is not None:
+            found.setdefault((run.plan, run.source), {})[run.metric] = run.value
+    pairs = [
+        (plan, row)
+        for (plan, _), row in found.items()
+        if {"iteration_time", "hardware_tflops"} <= set(row)
+    ]
+    assert len(pairs) > 60
+    for plan, row in pairs:
+        flops = hardware_flops(plan) * plan.step_tokens / plan.layout.devices
+        assert flops / row["iteration_time"] == pytest.approx(row["hardware_tflops"], rel=2e-3)
 
 
 def test_llm_foundry_counts_every_parameter():

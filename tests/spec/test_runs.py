@@ -154,6 +154,9 @@ def test_words_of_a_layout():
     assert read_run_text("global batch 2,097,152 tokens").global_batch is None
     assert read_run_text("full AC AsyncTP; Interleaved 1F1B").interleaved
     assert not read_run_text("full AC 1F1B; FSDP8 CP1").interleaved
+    ambiguous = "MBS1 GBS2048 ZeRO-1; source header says GBS=512, table says 2048: ambiguous"
+    assert read_run_text(ambiguous).global_batch == 512
+    assert "512" in read_run_text(ambiguous).doubtful
     assert read_run_text("").tp is None
     assert read_run_text("TP99999999999999999999").tp is None
 

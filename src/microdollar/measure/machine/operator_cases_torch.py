@@ -12,14 +12,10 @@ from functools import partial
 
 import torch
 
-Call = Callable[[], object]
-POOL_BYTES = 16 * 2**20
-"""Arrays that the calls of one case go through in turn."""
-MOST_ARRAYS = 64
-FLOAT_BYTES = 4
-_LINE = 16
-"""Numbers in a line of a cache."""
+from microdollar.measure.machine.pool_torch import FLOAT_BYTES, POOL, POOL_BYTES
 
+Call = Callable[[], object]
+MOST_ARRAYS = 64
 Sizes = tuple[int, ...]
 
 # Multiples of 2^k and of 3 * 2^k in turn: matrix libraries are slower on strides of 2^k.
@@ -51,28 +47,6 @@ class Case:
 def cases() -> list[Case]:
     """Every class that is measured."""
     return [*_products(), *_attention(), *_rows(), *_lstm(), *_by_bytes()]
-
-
-class _Pool:
-    """Random numbers, handed out piece by piece, again from the start when they are used up."""
-
-    def __init__(self) -> None:
-        self._numbers = torch.empty(0)
-        self._next = 0
-
-    def take(self, *shape: int) -> torch.Tensor:
-        """An array that shares the pool's memory; positive numbers below 1."""
-        size = torch.Size(shape).numel()
-        if not self._numbers.numel():
-            self._numbers = torch.rand(max(2 * POOL_BYTES // FLOAT_BYTES, MOST_ELEMENTS))
-        if self._next + size > self._numbers.numel():
-            self._next = 0
-        start = self._next
-        self._next += -(-size // _LINE) * _LINE
-        return self._numbers[start : start + size].view(shape)
-
-
-POOL = _Pool()
 
 
 def _copies(bytes_of_one: int) -> range:

@@ -143,7 +143,7 @@ def _optimizer_points() -> dict[Sizes, float]:
     """
     import torch
 
-    taken = {}
+    taken: dict[Sizes, float] = {}
     other = torch.zeros(_OPTIMIZER_BYTES // 4)
     for elements in _OPTIMIZED:
         count = max(2, min(_MOST_PARAMETERS, _OPTIMIZER_BYTES // (16 * elements)))

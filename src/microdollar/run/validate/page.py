@@ -63,6 +63,10 @@ _CAVEATS = """\
   its width and its depth among the rest; leaving out a width does not.
 - `hardware_tflops`, `model_tflops`, MFU and HFU rows are computed by their authors from a step
   time of the same table, so no test here counts them.
+- One of BLOOM's four runs that ran out of memory (206B, TP4 PP12 DP8) is predicted to fit. A
+  203B run of the same layout measured 67 GB, and nothing in the table says why the other failed.
+- torchtitan's rows differ in what no plan says (asynchronous tensor parallelism, row-wise or
+  tensor-wise fp8), by up to 1.5 times.
 - Energies that were derived from a listed power say nothing about power; none is counted. Of the
   measured ones there are very few.
 - With the coefficients that ship (`validate` without `--fit`) errors on these public rows are

@@ -36,8 +36,8 @@ NOTES = [
     "the assumed network (12.5 GB/s for each device), which the last two splits vary.",
     "A first version had 15.9 % where shapes are left out of vtrain_multi.csv. Its errors there "
     "were looked at, row by row; then the volume of an all-reduce was corrected (it was half), "
-    "pipeline sends were split over tensor-parallel ranks, and products got a term for their bytes. So that "
-    "figure is of held-out rows, but not of a form that was fixed before they were seen.",
+    "pipeline sends were split over tensor-parallel ranks, and products a term for their bytes. "
+    "So that figure is of held-out rows, but not of a form that was fixed before they were seen.",
     "Intervals: the floor of the far factor and the shortest scale for rows of one width were "
     "added after seeing the coverage where widths are left out of vtrain_single.csv.",
     "Coefficients before any row are assumed (terms.py, features.py); they were written down with "

@@ -30,10 +30,7 @@ def test_the_documents_plan():
     (reconstructor,) = file.plan.others
     assert reconstructor.trains
     assert count_parameters(reconstructor.model).total == 124_439_808
-    hours = [claim.value for claim in file.claims if claim.quantity == "seconds"]
-    assert hours == [303.6, 8.4, 14.45]
-    assert all(claim.note for claim in file.claims)
-    assert file.title
+    assert not file.claims  # they are in examples/plans, beside the plan that extends this one
     assert "117M" in file.notes
 
 
@@ -92,7 +89,7 @@ def test_a_file_with_a_model_beside_it(tmp_path):
 def test_the_example_of_the_docstring_is_a_plan():
     import microdollar.spec.load as module
 
-    text = module.__doc__.split("\n\n", 1)[1].rsplit("\n\n", 1)[0]
+    text = module.__doc__.split("\n\n", 1)[1].partition("\n\nA ``[model]``")[0]
     serve = text.index("    [serve]")
     document = text.index("    [document]")
     example = "\n".join(line[4:] for line in (text[:serve] + text[document:]).splitlines())
@@ -110,6 +107,8 @@ BAD = [
     ({"model": "gpt-22"}, "unknown model"),
     ({"model": 3}, "model must be a name"),
     ({"train": None}, "exactly one of them"),
+    ({"learner": "ngram"}, "exactly one of them"),
+    ({"data": {"bytes": 5}}, "a plan with a model has no data"),
     ({"serve": {}}, "exactly one of them"),
     ({"trian": {}}, "Did you mean train"),
     ({"train": TRAIN | {"microbatch": 3}}, "Did you mean micro_batch"),
@@ -133,6 +132,9 @@ BAD = [
     ({"others": [{"model": "gpt2", "passes": 0}]}, "passes must be positive"),
     ({"others": [{"modell": "gpt2"}]}, "others[0] model"),
     ({"document": {"claims": [{"quantity": "seconds"}]}}, "has no value"),
+    ({"document": {"claims": [{"quantity": "s", "value": 1, "unit": "hh"}]}}, "unit 'hh'"),
+    ({"document": {"claims": [{"quantity": "s", "own": "__import__('os')"}]}}, "is no sum"),
+    ({"document": {"claims": [{"quantity": "s", "value": 1, "over": "x"}]}}, "needs than"),
     ({"document": {"claim": []}}, "Did you mean claims"),
     ({"train": None, "serve": {"prompt_tokens": 1}}, "has no new_tokens"),
     ({"train": None, "serve": {"prompt_tokens": 1, "new_tokens": 1}, "pue": 1.2}, "pue is about"),
@@ -198,8 +200,88 @@ PLANS = st.fixed_dictionaries(
         "others": st.lists(tables("model", "trains", "passes"), max_size=2) | VALUES,
         "serve": tables("prompt_tokens", "new_tokens", "batch", "cache_bytes"),
         "document": tables("title", "claims") | VALUES,
+        "learner": VALUES,
+        "data": tables("bytes", "name"),
+        "options": tables("hidden") | VALUES,
+        "extends": st.just("rl-token-compression") | VALUES,
     },
 )
+
+
+def test_a_plan_of_a_learner():
+    found = plan_from_table(
+        {"learner": "rnn-bptt", "device": "this", "data": {"bytes": 9}, "options": {"hidden": 3}},
+        name="x",
+    ).plan
+    assert (found.learner, found.data.bytes, found.options) == ("rnn-bptt", 9, {"hidden": 3})
+    for bad, said in (
+        ({"data": {}}, "has no bytes"),
+        ({"data": {"bytes": 0}}, "from 1"),
+        ({"model": "gpt2"}, "no model"),
+        ({"options": 3}, "must be a table"),
+    ):
+        table = {"learner": "rnn-bptt", "device": "this", "data": {"bytes": 9}} | bad
+        with pytest.raises(SpecError, match=said):
+            plan_from_table(table, name="x")
+
+
+def test_the_docstrings_plan_of_a_learner():
+    import microdollar.spec.load as module
+
+    text = module.__doc__.split("in place of a model::\n\n")[1].split("\n\nWith")[0]
+    assert plan_from_table(tomllib.loads(text), name="x").plan.options["hidden"] == 128
+
+
+def write(folder, name, text):
+    path = folder / f"{name}.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_plan_that_extends_another(tmp_path):
+    path = write(
+        tmp_path,
+        "mine",
+        'extends = "rl-token-compression"\ndevice = "h100-sxm"\n[train]\naccumulation = 4',
+    )
+    mine, shipped = load_plan(path), load_plan("rl-token-compression")
+    assert mine.name == shipped.name
+    assert mine.plan.device == "h100-sxm"
+    assert mine.plan.train.global_batch == 8
+    assert mine.plan.train.tokens == shipped.plan.train.tokens
+    assert mine.plan.others == shipped.plan.others
+
+
+def test_files_extend_files_in_other_folders(tmp_path):
+    config = '{"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 9}'
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text(config)
+    write(
+        tmp_path / "base", "one", 'model = "./config.json"\ndevice = "this"\n[train]\nsequence = 8'
+    )
+    two = write(tmp_path, "two", 'extends = "base/one.toml"\n[train]\nmicro_batch = 2')
+    found = load_plan(two).plan
+    assert (found.model.hidden, found.train.sequence, found.train.micro_batch) == (8, 8, 2)
+    serving = 'extends = "two.toml"\n[serve]\nprompt_tokens = 4\nnew_tokens = 2'
+    assert isinstance(load_plan(write(tmp_path, "three", serving)).plan, ServingPlan)
+
+
+def test_plans_that_extend_in_a_circle_or_too_deep(tmp_path):
+    write(tmp_path, "a", 'extends = "b.toml"')
+    write(tmp_path, "b", 'extends = "a.toml"')
+    with pytest.raises(SpecError, match="leads back to itself"):
+        load_plan(tmp_path / "a.toml")
+    for index in range(12):
+        write(tmp_path, f"c{index}", f'extends = "c{index + 1}.toml"')
+    with pytest.raises(SpecError, match="one too many, at most 8"):
+        load_plan(tmp_path / "c0.toml")
+    with pytest.raises(UnknownNameError, match="rl-token-compression"):
+        load_plan(write(tmp_path, "d", 'extends = "rl-token"'))
+    with pytest.raises(SpecError, match="extends is 3"):
+        load_plan(write(tmp_path, "e", "extends = 3"))
+    with pytest.raises(SpecError, match="no file"):
+        load_plan(write(tmp_path, "f", 'extends = "nowhere.toml"'))
 
 
 @settings(deadline=None, max_examples=300)

@@ -37,6 +37,17 @@
 
 A ``[model]`` table is a config with ``model_type``, or has ``blocks``
 (:mod:`microdollar.spec.blocks`). Plans that ship with the package are loaded by name.
+
+A plan of one of this package's own learners has a learner in place of a model::
+
+    learner = "rnn-bptt"
+    device = "this"
+    data = { bytes = 1_000_000 }
+    options = { hidden = 128, epochs = 20 }
+
+With ``extends = "rl-token-compression"`` (a plan of the package, or another TOML file) a plan
+takes what it does not have itself from that one (:mod:`microdollar.spec.extends`). What claims
+may say is in :mod:`microdollar.spec.claims`.
 """
 
 import math
@@ -48,9 +59,12 @@ from typing import Any, cast
 from microdollar.errors import SpecError, UnknownNameError
 from microdollar.spec.blocks import model_from_table
 from microdollar.spec.build import PRECISIONS, usual_precision, usual_sequence
+from microdollar.spec.claims import Claim, read_claims
 from microdollar.spec.device_catalog import load_device
+from microdollar.spec.extends import KINDS, extended, is_path
 from microdollar.spec.model import ModelSpec
 from microdollar.spec.model_catalog import load_model_spec, parse_toml
+from microdollar.spec.plan import Plan, learner_plan
 from microdollar.spec.tables import build, require_keys, require_table, require_tables, require_type
 from microdollar.spec.training import (
     Layout,
@@ -62,29 +76,15 @@ from microdollar.spec.training import (
 )
 
 _PLAN_KEYS = ("stack", "pue", "region")
-_KEYS = [
-    *("model", "device", "count", "name", "notes", *_PLAN_KEYS),
-    *("train", "layout", "others", "serve", "document"),
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A number that a document states about a plan, in its own unit."""
-
-    quantity: str
-    """What it is of: ``seconds``, ``memory_bytes``, ``flops``, ``parameters``, ..."""
-    value: float
-    unit: str = ""
-    note: str = ""
-    """Where in the document, and how it got there."""
+_OF_LAYERS = ("model", "count", "layout", "others", *_PLAN_KEYS)
+_KEYS = ["device", "name", "notes", "document", *KINDS, "data", "options", *_OF_LAYERS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFile:
     """A plan and what its file says beside it."""
 
-    plan: TrainingPlan | ServingPlan
+    plan: Plan | TrainingPlan | ServingPlan
     name: str
     notes: str = ""
     title: str = ""
@@ -130,25 +130,23 @@ def plan_from_table(table: object, *, name: str, folder: Path | None = None) -> 
         UnknownNameError: for a model or a device that no catalog knows.
         SpecError: naming the field, its value and what is accepted.
     """
-    top = require_table(table, "the plan")
+    top = extended(require_table(table, "the plan"), folder, _shipped())
     require_keys(top, _KEYS, "the plan")
-    for key in ("name", "notes", "device"):
+    for key in ("name", "notes", "device", "learner"):
         require_type(str, top.get(key, ""), key)
-    if ("train" in top) == ("serve" in top):
-        raise SpecError("a plan has either [train] or [serve], exactly one of them.")
-    if "model" not in top or "device" not in top:
-        missing = "device" if "model" in top else "model"
-        raise SpecError(f"the plan has no {missing}. Needed: model, device.")
-    model = _model(top["model"], "model", folder)
-    device = top["device"]
-    if device.strip().casefold() != "this":
-        load_device(device)
-    layout = _layout(top)
-    plan = (
-        _training(top, model, device, layout, folder)
-        if "train" in top
-        else _serving(top, model, device, layout)
-    )
+    if sum(kind in top for kind in KINDS) != 1:
+        raise SpecError("a plan has either [train], [serve] or learner, exactly one of them.")
+    needed = "data" if "learner" in top else "model"
+    for key in (needed, "device"):
+        if key not in top:
+            raise SpecError(f"the plan has no {key}. Needed: {needed}, device.")
+    odd = _OF_LAYERS if "learner" in top else ("data", "options")
+    if wrong := [key for key in odd if key in top]:
+        kind = "learner" if "learner" in top else "model"
+        raise SpecError(f"a plan with a {kind} has no {wrong[0]}.")
+    if top["device"].strip().casefold() != "this":
+        load_device(top["device"])
+    plan = learner_plan(top) if "learner" in top else _of_layers(top, folder)
     document = require_table(top.get("document", {}), "[document]")
     return build(
         PlanFile,
@@ -157,13 +155,15 @@ def plan_from_table(table: object, *, name: str, folder: Path | None = None) -> 
         plan=plan,
         name=top.get("name", name),
         notes=top.get("notes", ""),
-        claims=tuple(
-            build(Claim, claim, f"[document] claims[{index}]")
-            for index, claim in enumerate(
-                require_tables(document.get("claims", []), "[document] claims")
-            )
-        ),
+        claims=read_claims(document, folder),
     )
+
+
+def _of_layers(top: Mapping[str, Any], folder: Path | None) -> TrainingPlan | ServingPlan:
+    model, layout = _model(top["model"], "model", folder), _layout(top)
+    if "train" in top:
+        return _training(top, model, top["device"], layout, folder)
+    return _serving(top, model, top["device"], layout)
 
 
 def _shipped() -> dict[str, Path]:
@@ -177,8 +177,7 @@ def _model(value: object, where: str, folder: Path | None) -> ModelSpec:
     if not isinstance(value, str):
         raise SpecError(f"{where} must be a name, a path or a table, got {value!r:.100}.")
     # A path is relative to the plan's file; a bare name is the catalog's.
-    is_path = "/" in value or value.casefold().endswith((".json", ".toml"))
-    if folder is not None and is_path and "\0" not in value and len(value) < 1000:
+    if folder is not None and is_path(value):
         path = folder / value
         if path.is_file() or (path / "config.json").is_file():
             return load_model_spec(path)

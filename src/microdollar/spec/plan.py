@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from microdollar.errors import SpecError
 from microdollar.spec.data import DataSpec
+from microdollar.spec.tables import build, require_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,3 +30,22 @@ class Plan:
             "train_bytes": self.data.bytes,
             "corpus": self.data.name,
         }
+
+
+def learner_plan(top: Mapping[str, Any]) -> Plan:
+    """A plan from the tables of a file (:mod:`microdollar.spec.load`).
+
+    The learner checks its own name and options when it is made.
+
+    Raises:
+        SpecError: if the data have no size, or a table is none.
+    """
+    data = build(DataSpec, top["data"], "[data]")
+    if data.distinct_ngrams is not None or data.bytes < 1:
+        raise SpecError("[data] takes bytes, a whole number from 1, and a name.")
+    return Plan(
+        learner=top["learner"],
+        data=data,
+        options=dict(require_table(top.get("options", {}), "[options]")),
+        device=top["device"],
+    )

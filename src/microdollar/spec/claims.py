@@ -1,0 +1,110 @@
+"""What a document claims about a plan: its numbers, the sums that they come from, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from microdollar.errors import SpecError, nearest
+from microdollar.spec.arithmetic import evaluate, names_in
+from microdollar.spec.tables import build, require_table, require_tables
+
+UNITS = {
+    "": 1.0,
+    "x": 1.0,
+    "%": 0.01,
+    "FLOP": 1.0,
+    "GFLOP": 1e9,
+    "TFLOP": 1e12,
+    "FLOP/s": 1.0,
+    "TFLOP/s": 1e12,
+    "op": 1.0,
+    "kB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "GB/s": 1e9,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "J": 1.0,
+    "MWh": 3.6e9,
+    "W": 1.0,
+    "kW": 1e3,
+    "$": 1.0,
+}
+"""Units of claims, in base units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A number that a document states about a plan, in its own unit."""
+
+    quantity: str
+    """What it is of, in words or as a name that estimates have (``seconds``, ``flops``, ...)."""
+    value: float | None = None
+    """As stated; what ``own`` gives if the document never draws the conclusion."""
+    unit: str = ""
+    where: str = ""
+    """Section, table or heading."""
+    own: str = ""
+    """The document's own sum for it, with its own numbers, in base units."""
+    ours: str = ""
+    """Our sum, of quantities of the estimate; the quantity itself if empty."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the plan that differ for this claim."""
+    than: str = ""
+    """Another plan; the claim is of this plan's quantity over that of the other."""
+    over: str = ""
+    """The other plan's sum, if it is not the same as ``ours``."""
+    than_changes: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the other plan that differ."""
+    note: str = ""
+    """Why the numbers agree or do not."""
+
+    def __post_init__(self) -> None:
+        if self.value is None and not self.own:
+            raise SpecError(f"a claim of {self.quantity!r:.60} has no value and no own sum.")
+        if self.value is not None and self.value == 0:
+            raise SpecError(f"a claim of {self.quantity!r:.60} is 0, which has no ratio.")
+        if self.unit not in UNITS:
+            near = nearest(self.unit, UNITS)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise SpecError(
+                f"unit {self.unit!r:.40} is not known.{hint} Accepted: {', '.join(UNITS)}."
+            )
+        if self.own and evaluate(self.own).value == 0:
+            raise SpecError(f"own {self.own!r:.60} is 0, which has no ratio.")
+        for text in (self.ours, self.over):
+            if text:
+                names_in(text)
+        if (self.over or self.than_changes) and not self.than:
+            raise SpecError("a claim with over or than_changes needs than, the other plan.")
+
+    @property
+    def claimed(self) -> float:
+        """In base units."""
+        if self.value is None:
+            return evaluate(self.own).value
+        return self.value * UNITS[self.unit]
+
+
+def read_claims(document: Mapping[str, Any], folder: Path | None) -> tuple[Claim, ...]:
+    """The claims of a ``[document]`` table; names of other plans become paths.
+
+    Raises:
+        SpecError: naming the claim, the field and what is accepted.
+    """
+    found = []
+    for index, table in enumerate(require_tables(document.get("claims", []), "[document] claims")):
+        where, values = f"[document] claims[{index}]", dict(table)
+        for name in ("changes", "than_changes"):
+            require_table(values.get(name, {}), f"{where} {name}")
+        than = values.get("than")
+        if folder is not None and isinstance(than, str) and than.endswith(".toml"):
+            values["than"] = str(folder / than)
+        try:
+            found.append(build(Claim, values, where))
+        except SpecError as error:
+            text = str(error)
+            raise (error if where in text else SpecError(f"{where}: {text}")) from None
+    return tuple(found)

@@ -231,11 +231,7 @@ def _by_bytes() -> list[Case]:
     ]
     return [
         *found,
-        _swept(
-            "bernoulli",
-            1,
-            lambda size: [partial(x.clone().bernoulli_, 0.9) for (x,) in _arrays(1, size)],
-        ),
+        _swept("bernoulli", 1, _draw),
         _swept(
             "fill", 1, lambda size: [partial(x.clone().fill_, 0.0) for (x,) in _arrays(1, size)]
         ),
@@ -255,6 +251,11 @@ def _swept(name: str, arrays: int, make: Callable[[int], list[Call]]) -> Case:
 def _elementwise(call: Callable[..., object], given: int, size: int) -> list[Call]:
     # Copies, so that what is written in place does not drift for the cases that follow.
     return [partial(call, *(x.clone() for x in arrays)) for arrays in _arrays(given, size)]
+
+
+def _draw(size: int) -> list[Call]:
+    """A dropout's mask: nine of ten stay, and the array is new."""
+    return [lambda: torch.empty(size).bernoulli_(0.9) for _ in _copies(FLOAT_BYTES * size)]
 
 
 def _clone_of_transposed(size: int) -> list[Call]:

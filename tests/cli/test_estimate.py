@@ -163,7 +163,7 @@ def test_wrong_words_are_explained(words: list[str], kind: type[UsageError], mes
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--learner", "toy"], ["--train-bytes", "1"], ["--train-bytes", "0"]]
+    "words", [["--learner", "toy"], ["--train-bytes", "1"], ["--train-bytes", "0"]]
 )
 def test_missing_options_are_wrong_usage(words: list[str]):
     assert run(*words).exit_code == 2
@@ -270,3 +270,50 @@ def test_estimating_a_real_learner_imports_no_array_library(home: Path):
     # what comes on top or falls away at the edges is below 3 %.
     flops = json.loads(done.stdout)["predicted"]["flops"]["value"]
     assert flops == pytest.approx(20 * 1e6 * 294_912, rel=0.03)
+
+
+def test_a_plan_of_a_learner(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text('learner = "rnn-bptt"\ndevice = "h100-sxm"\ndata = {bytes = 1000}\n')
+    typed = run("--learner", "rnn-bptt", "--train-bytes", "1000", "--device", "h100-sxm")
+    assert run(str(path)).output == typed.output
+    assert json.loads(run(str(path), "--json").output)["learner"] == "rnn-bptt"
+    path.write_text(path.read_text() + "options = {hidden = 'x'}\n")
+    refused = str(run(str(path)).exception)
+    assert "hidden must be a whole number" in refused
+    assert "--option" not in refused
+
+
+CLAIMS = """
+extends = "rl-token-compression"
+[document]
+title = "A document"
+[[document.claims]]
+quantity = "parameters"
+value = 125_491_169
+[[document.claims]]
+where = "6.2"
+quantity = "seconds of data preparation"
+value = 48
+unit = "min"
+own = "50_000 / 1_050"
+note = "seconds read as minutes"
+"""
+
+
+def test_claims_of_a_plan(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(CLAIMS)
+    said = run(str(path), "--claims").output
+    assert "claimed 125,491,169   ours 125,491,169   holds" in said
+    assert "claimed 48 min   its own sum gives 0.7937 min" in said
+    assert "seconds read as minutes" in said
+    found = json.loads(run(str(path), "--claims", "--json").output)
+    assert [claim["verdict"] for claim in found["claims"]] == ["holds", "no quantity"]
+    assert [claim["adds_up"] for claim in found["claims"]] == [None, False]
+    for words, reason in (
+        (["rl-token-compression", "--claims"], "no claims"),
+        ([str(path), "--claims", "--batch", "3"], "no option but"),
+        (["--claims"], "takes one plan"),
+    ):
+        assert reason in str(run(*words).exception)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from microdollar.cost import Cost
     from microdollar.estimator import Estimate
     from microdollar.spec import DeviceSpec
-    from microdollar.work import Work
+    from microdollar.spec.plan import Plan
 
 
 @click.command()
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="Argument of the learner."
 )
 @click.option("--explain", is_flag=True, help="Show every part, formula and assumption.")
+@click.option("--claims", is_flag=True, help="Hold what a plan's document claims against it.")
 @click.option("--list-models", is_flag=True, help="Show every model and plan that is known.")
 @click.option("--list-devices", is_flag=True, help="Show every device that is known.")
 @json_option
@@ -42,6 +43,7 @@ def estimate(
     train_bytes: int | None,
     options: tuple[str, ...],
     explain: bool,
+    claims: bool,
     list_models: bool,
     list_devices: bool,
     as_json: bool,
@@ -67,49 +69,72 @@ def estimate(
     elif learner_name is not None or train_bytes is not None:
         if model is not None or any(value is not None for value in plan_values.values()):
             raise UsageError("--learner is one of our own learners: leave MODEL and its options.")
-        _estimate_learner(learner_name, train_bytes, options, device_name, explain, as_json)
+        if learner_name is None or train_bytes is None:
+            missing = "--learner" if learner_name is None else "--train-bytes"
+            raise click.UsageError(f"Missing option '{missing}'.")
+        plan = _learner_plan(learner_name, train_bytes, options, device_name)
+        _estimate_learner(plan, explain, as_json)
+    elif claims:
+        from microdollar.cli.estimate_claims import print_claims
+
+        given = {name: value for name, value in plan_values.items() if value is not None}
+        file = given.pop("plan_file", model)
+        if given or generate is not None or file is None or (model is not None and file != model):
+            raise UsageError("--claims takes one plan, and no option but --device and --json.")
+        print_claims(file, device_name, lambda name: _device(name, quiet=as_json), as_json)
     else:
         from microdollar.cli.estimate_plan import print_estimate
         from microdollar.run.estimate import estimate as estimate_any
+        from microdollar.spec.plan import Plan
 
-        plan = read_plan(model, device_name, plan_values, generate)
-        device = _device(plan.device, quiet=as_json)
-        result = estimate_any(plan, device=device)
+        read = read_plan(model, device_name, plan_values, generate)
+        if isinstance(read, Plan):
+            _estimate_learner(read, explain, as_json)
+            return
+        result = estimate_any(read, device=_device(read.device, quiet=as_json))
         if as_json:
             print_json(result.to_json())
         else:
             print_estimate(result, explain=explain)
 
 
-def _estimate_learner(
-    name: str | None,
-    train_bytes: int | None,
-    options: tuple[str, ...],
-    device_name: str | None,
-    explain: bool,
-    as_json: bool,
-) -> None:
-    if name is None or train_bytes is None:
-        missing = "--learner" if name is None else "--train-bytes"
-        raise click.UsageError(f"Missing option '{missing}'.")
-    arguments = parse_options(options)
-    work = _work(name, arguments, train_bytes)
-    device = _device(device_name or "this", quiet=as_json)
-    from microdollar.estimator import estimate_work
+def _learner_plan(
+    name: str, train_bytes: int, options: tuple[str, ...], device_name: str | None
+) -> "Plan":
+    from microdollar.learn.registry import create
+    from microdollar.spec.data import DataSpec
+    from microdollar.spec.plan import Plan
 
+    arguments = parse_options(options)
+    try:
+        create(name, **arguments)
+    except UnknownNameError:
+        raise
+    except UsageError as error:
+        raise UsageError(f"{error} Here it is typed --option KEY=VALUE.") from error
+    data = DataSpec(bytes=train_bytes)
+    return Plan(learner=name, data=data, options=arguments, device=device_name or "this")
+
+
+def _estimate_learner(plan: "Plan", explain: bool, as_json: bool) -> None:
+    from microdollar.estimator import estimate_work
+    from microdollar.learn.registry import create
+
+    work = create(plan.learner, **plan.options).work(plan.data)
+    device = _device(plan.device, quiet=as_json)
     result = estimate_work(work, device)
     if as_json:
         print_json(
             {
-                "learner": name,
-                "options": arguments,
-                "train_bytes": train_bytes,
+                "learner": plan.learner,
+                "options": dict(plan.options),
+                "train_bytes": plan.data.bytes,
                 "device": device.name,
                 **result.to_json(),
             }
         )
         return
-    click.echo(f"{name} on {format_bytes(train_bytes)} of text, on {device.name}")
+    click.echo(f"{plan.learner} on {format_bytes(plan.data.bytes)} of text, on {device.name}")
     _print_cost(result.cost)
     _warn_if_too_large(result, device)
     if explain:
@@ -135,19 +160,6 @@ def parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             found[key] = text
     return found
-
-
-def _work(name: str, arguments: dict[str, Any], train_bytes: int) -> "Work":
-    from microdollar.learn.registry import create
-    from microdollar.spec.data import DataSpec
-
-    try:
-        learner = create(name, **arguments)
-    except UnknownNameError:
-        raise
-    except UsageError as error:
-        raise UsageError(f"{error} Here it is typed --option KEY=VALUE.") from error
-    return learner.work(DataSpec(bytes=train_bytes))
 
 
 def _device(name: str, *, quiet: bool) -> "DeviceSpec":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from microdollar.cli.numbers import FORMATS, describe_quantity, print_assumptions
+from microdollar.cli.numbers import describe_quantity, print_assumptions
 from microdollar.units import (
     format_bytes,
     format_dollars,
@@ -16,28 +16,19 @@ from microdollar.units import (
 
 if TYPE_CHECKING:
     from microdollar.cost import Quantity
-    from microdollar.estimator.compose import Estimate
     from microdollar.estimator.parts import Part
     from microdollar.estimator.serving import ServingEstimate
     from microdollar.estimator.training import TrainingEstimate
 
 
-def print_estimate(
-    estimate: "Estimate | TrainingEstimate | ServingEstimate", *, explain: bool
-) -> None:
-    """Any estimate in words, every number with its 80 % interval."""
-    from microdollar.estimator.serving import ServingEstimate
+def print_estimate(estimate: "TrainingEstimate | ServingEstimate", *, explain: bool) -> None:
+    """An estimate of layers in words, every number with its 80 % interval."""
     from microdollar.estimator.training import TrainingEstimate
 
     if isinstance(estimate, TrainingEstimate):
         _print_training(estimate, explain)
-    elif isinstance(estimate, ServingEstimate):
-        _print_serving(estimate, explain)
     else:
-        for name, quantity in estimate.cost.items():
-            _quantity(*FORMATS[name][:1], quantity, FORMATS[name][1])
-        if explain:
-            print_assumptions(estimate.assumptions)
+        _print_serving(estimate, explain)
 
 
 def _print_training(estimate: "TrainingEstimate", explain: bool) -> None:
@@ -45,8 +36,10 @@ def _print_training(estimate: "TrainingEstimate", explain: bool) -> None:
 
     plan, memory = estimate.plan, estimate.memory
     train = plan.train
+    names = [plan.model.name, *(other.model.name for other in plan.others)]
     click.echo(
-        f"{plan.model.name}: {format_si(estimate.parameters)} parameters in {train.precision}, on "
+        f"{' and '.join(names)}: {format_si(estimate.parameters)} parameters in "
+        f"{train.precision}, on "
         f"{plan.layout.devices:,} x {estimate.device.name}"
     )
     steps = f"{plan.steps:,} steps" if plan.steps else "One step (give --tokens for a run)"

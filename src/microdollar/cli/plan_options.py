@@ -91,12 +91,13 @@ def read_plan(
 
 
 def _is_plan(name: str) -> bool:
-    """Whether a name is that of a plan: of the package, or a TOML file that trains or serves."""
+    """Whether a name is that of a plan: of the package, or a TOML file that is no model's."""
+    from microdollar.spec.extends import KINDS
     from microdollar.spec.load import list_plans
     from microdollar.spec.model_catalog import parse_toml
 
     if name.strip().casefold() in list_plans():
         return True
     return name.casefold().endswith(".toml") and bool(
-        {"train", "serve"} & parse_toml(Path(name)).keys()
+        {"extends", *KINDS} & parse_toml(Path(name)).keys()
     )

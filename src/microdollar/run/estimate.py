@@ -1,5 +1,7 @@
 """``md.estimate``: any plan, priced on its device."""
 
+from typing import overload
+
 from microdollar.errors import UsageError
 from microdollar.estimator.compose import Estimate, estimate_work
 from microdollar.estimator.serving import ServingEstimate, estimate_serving
@@ -8,6 +10,16 @@ from microdollar.run.device import find_device
 from microdollar.spec.device import DeviceSpec
 from microdollar.spec.plan import Plan
 from microdollar.spec.training import ServingPlan, TrainingPlan
+
+
+@overload
+def estimate(plan: Plan, *, device: DeviceSpec | None = None) -> Estimate: ...
+
+
+@overload
+def estimate(
+    plan: TrainingPlan | ServingPlan, *, device: DeviceSpec | None = None
+) -> TrainingEstimate | ServingEstimate: ...
 
 
 def estimate(

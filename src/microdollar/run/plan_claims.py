@@ -197,10 +197,10 @@ def verdict_text(checked: Checked) -> str:
     if checked.verdict != "no quantity":
         found.append(checked.verdict)
     if checked.adds_up:
-        found.append("adds up")
+        found.append("its own sum adds up")
     elif checked.adds_up is False:
         assert checked.own is not None
         found.append(f"its own sum gives {in_unit(checked.own, checked.claim)}")
     if checked.claim.value is None:
-        found.append("follows from its numbers")
+        found.append("not stated: follows from its numbers")
     return "; ".join(found)

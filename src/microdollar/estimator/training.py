@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from microdollar.cost import Quantity, weakest
+from microdollar.estimator.calibrate import Factor
 from microdollar.estimator.carbon import carbon_grams
 from microdollar.estimator.compose import Assumption, estimate_work
 from microdollar.estimator.energy import EnergyEstimate, run_joules
@@ -116,6 +117,7 @@ def estimate_training(
     *,
     step_fit: StepFit | None = None,
     memory_fit: MemoryFit | None = None,
+    step_factor: Factor | None = None,
 ) -> TrainingEstimate:
     """What ``plan`` costs on ``device``.
 
@@ -124,6 +126,7 @@ def estimate_training(
         device: one of the plan's devices: calibrated (rates) or looked up.
         step_fit: coefficients of the time model; those that ship with the package if None.
         memory_fit: the same of the memory model.
+        step_factor: what the time of a step is multiplied by, as past steps say.
 
     Raises:
         CannotEstimateError: if a rate that the plan needs is not known for the device.
@@ -132,6 +135,8 @@ def estimate_training(
     counts = count_flops(plan.model, plan.train)
     models = (plan.model, *(other.model for other in plan.others))
     step = step_estimate(plan, device, step_fit)
+    if step_factor is not None:
+        step = corrected_step(step, step_factor)
     steps = plan.steps
     run = None if steps is None else run_time(plan, step.seconds)
     wall = step.seconds if run is None else run.wall
@@ -158,6 +163,23 @@ def estimate_training(
         carbon_grams=carbon_grams(energy.facility, plan.region),
         landauer=landauer(flops["hardware"], energy.facility),
         assumptions=tuple(_assumptions(plan, device, step)),
+    )
+
+
+def corrected_step(step: StepEstimate, factor: Factor) -> StepEstimate:
+    """A step's time and its parts times a factor, whose interval takes the place of its own."""
+    value = step.seconds.value
+    assert value is not None
+    return replace(
+        step,
+        seconds=Quantity(
+            value=value * factor.value,
+            low=value * factor.low,
+            high=value * factor.high,
+            basis="calibrated",
+        ),
+        parts=tuple(replace(part, value=part.value * factor.value) for part in step.parts),
+        basis=f"{step.basis}; times {factor.value:.3g} as {factor.rows} past steps say",
     )
 
 

@@ -1,35 +1,51 @@
-"""``md.estimate``: any plan, priced on its device."""
+"""``md.estimate``: any plan, priced on its device, with what past steps in the ledger say."""
 
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from microdollar.errors import UsageError
 from microdollar.estimator.compose import Estimate, estimate_work
 from microdollar.estimator.serving import ServingEstimate, estimate_serving
-from microdollar.estimator.training import TrainingEstimate, estimate_training
+from microdollar.estimator.training import TrainingEstimate
 from microdollar.run.device import find_device
 from microdollar.spec.device import DeviceSpec
 from microdollar.spec.plan import Plan
 from microdollar.spec.training import ServingPlan, TrainingPlan
 
+if TYPE_CHECKING:
+    from microdollar.ledger import Ledger
 
-@overload
-def estimate(plan: Plan, *, device: DeviceSpec | None = None) -> Estimate: ...
+PATIENCE_SECONDS = 0.1
+"""How long an estimate waits for another process's transaction, three times."""
 
 
 @overload
 def estimate(
-    plan: TrainingPlan | ServingPlan, *, device: DeviceSpec | None = None
+    plan: Plan, *, device: DeviceSpec | None = None, ledger: "Ledger | None" = None
+) -> Estimate: ...
+
+
+@overload
+def estimate(
+    plan: TrainingPlan | ServingPlan,
+    *,
+    device: DeviceSpec | None = None,
+    ledger: "Ledger | None" = None,
 ) -> TrainingEstimate | ServingEstimate: ...
 
 
 def estimate(
-    plan: Plan | TrainingPlan | ServingPlan, *, device: DeviceSpec | None = None
+    plan: Plan | TrainingPlan | ServingPlan,
+    *,
+    device: DeviceSpec | None = None,
+    ledger: "Ledger | None" = None,
 ) -> Estimate | TrainingEstimate | ServingEstimate:
     """What a plan will cost: nothing is run, but ``this`` machine is calibrated if it never was.
 
     Args:
         plan: of a learner of this package, of a model's training, or of its serving.
         device: the plan's device, if it was looked up before.
+        ledger: measured steps of training plans; the user's own if None. One that is missing is
+            not made, and one that can't be read is named among the assumptions.
 
     Returns:
         An estimate: every number with its 80 % interval, and what was assumed.
@@ -47,7 +63,7 @@ def estimate(
     if device is None:
         device = find_device(plan.device, calibrate_if_missing=True, progress=lambda *_: None)
     if isinstance(plan, TrainingPlan):
-        return estimate_training(plan, device)
+        return _training(plan, device, ledger)
     if isinstance(plan, ServingPlan):
         return estimate_serving(plan, device)
     if isinstance(plan, Plan):
@@ -55,3 +71,13 @@ def estimate(
 
         return estimate_work(create(plan.learner, **plan.options).work(plan.data), device)
     raise UsageError(f"estimate takes a plan, got {type(plan).__name__}. Try md.load_plan(name).")
+
+
+def _training(plan: TrainingPlan, device: DeviceSpec, ledger: "Ledger | None") -> TrainingEstimate:
+    if ledger is None:
+        from microdollar.ledger import Ledger
+
+        ledger = Ledger(busy_seconds=PATIENCE_SECONDS)
+    from microdollar.run.past import estimate_with_past
+
+    return estimate_with_past(plan, device, ledger)

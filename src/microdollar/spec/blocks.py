@@ -11,8 +11,9 @@
 A table with ``model_type`` is a Hugging Face config instead (:mod:`microdollar.spec.hf`); TOML
 has no null, so ``sliding_window`` and ``q_lora_rank`` are 0 where a config says null. Other keys
 are the fields of :class:`ModelSpec` and its parts. A mixer has a ``kind``; attention's
-``kv_heads`` are its ``heads`` and its ``head_dim`` is ``hidden / heads`` where left out. A
-feed-forward part with ``experts`` is a mixture.
+``kv_heads`` are its ``heads`` and its ``head_dim`` is ``hidden / heads`` where left out, and
+latent attention's queries are projected at full rank without a ``q_rank``. A feed-forward part
+with ``experts`` is a mixture.
 """
 
 import reprlib
@@ -122,6 +123,8 @@ def _mixer(table: Mapping[str, Any], hidden: object, where: str) -> Mixer:
                     f"of heads {reprlib.repr(heads)}. Give head_dim."
                 )
             fields["head_dim"] = hidden // heads  # type: ignore[operator]
+    if kind == "latent-attention":
+        fields.setdefault("q_rank", None)
     return build(MIXERS[kind], fields, where)
 
 

@@ -1,0 +1,114 @@
+"""Memory from past rows, by kind: a factor, or coefficients where they beat it."""
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+from microdollar.cost import Quantity
+from microdollar.estimator.calibrate import Factor
+from microdollar.estimator.memory import (
+    KindFit,
+    MemoryFit,
+    fit_memory,
+    shipped_fit,
+    training_memory,
+)
+from microdollar.estimator.memory.fit import Kind
+from microdollar.estimator.past_factor import PastPair, factor_error, fit_factor
+from microdollar.estimator.step.interval import random_folds
+from microdollar.run.past.rows import (
+    ON_BASE,
+    Past,
+    in_words,
+    left_out_error,
+    merged,
+    one_step,
+    repeats,
+)
+from microdollar.run.past.steps import PastStep
+from microdollar.spec.device import DeviceSpec
+from microdollar.spec.training import TrainingPlan
+
+MEMORIES: dict[Kind, str] = {
+    "allocated": "allocated_bytes",
+    "reserved": "reserved_bytes",
+    "process": "process_bytes",
+}
+_UNIT: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+
+
+def memory_from_past(
+    rows: Sequence[PastStep], plan: TrainingPlan, device: DeviceSpec, fit: MemoryFit | None
+) -> tuple[MemoryFit | None, list[tuple[str, str]]]:
+    """The base fit with those kinds of memory corrected that were measured, and words on each."""
+    base, told = fit or shipped_fit(), []
+    kinds = dict(base.kinds)
+    for kind, name in MEMORIES.items():
+        values = repeats(rows, name)
+        measured = merged(values)
+        pairs = _memory_pairs(measured, kind, device, base)
+        predicted = _memory_of(plan, device, kind, base)
+        factor = fit_factor(pairs, predicted, values.get(one_step(plan), ()))
+        if factor is None:
+            continue
+        found, words = _memory_coefficients(measured, pairs, kind, device)
+        if found is None:
+            found = _scaled(_base_kind(base, plan.stack, kind), factor)
+            words = f"{in_words(factor.rows)}: a factor of {factor.value:.3g}{ON_BASE}{words}"
+        kinds[(plan.stack or "", kind)] = found
+        told.append((f"past steps, {kind} memory", words))
+    return (MemoryFit(kinds=kinds) if told else None), told
+
+
+def _memory_pairs(
+    rows: Sequence[Past], kind: Kind, device: DeviceSpec, base: MemoryFit
+) -> list[PastPair]:
+    return [PastPair(_memory_of(row.plan, device, kind, base), row.value) for row in rows]
+
+
+def _memory_of(plan: TrainingPlan, device: DeviceSpec, kind: Kind, fit: MemoryFit) -> Quantity:
+    return cast(Quantity, getattr(training_memory(plan, device, fit), kind))
+
+
+def _base_kind(base: MemoryFit, stack: str | None, kind: Kind) -> KindFit:
+    """What the base predicts a kind with: its own fit, that of its sibling, or the closed form."""
+    found = base.of(stack, kind)
+    if found is None and kind != "allocated":
+        found = base.of(stack, "reserved" if kind == "process" else "process")
+    return found or KindFit(coefficients=_UNIT, spread=0.0, rows=0)
+
+
+def _scaled(base: KindFit, factor: Factor) -> KindFit:
+    first, second, third, fourth = (each * factor.value for each in base.coefficients)
+    return KindFit(
+        coefficients=(first, second, third, fourth),
+        spread=math.log(factor.high / factor.low) / 2,
+        rows=factor.rows,
+        source="your own ledger, a factor on the package's coefficients",
+    )
+
+
+def _memory_coefficients(
+    rows: list[Past], pairs: list[PastPair], kind: Kind, device: DeviceSpec
+) -> tuple[KindFit | None, str]:
+    parts = random_folds(len(rows))
+    if not parts:
+        return None, ""
+
+    def fitted(train: Sequence[Past]) -> MemoryFit:
+        return fit_memory([(row.plan, device, row.value, kind) for row in train])
+
+    def errors(train: Sequence[Past], test: Sequence[Past]) -> list[float]:
+        own = fitted(train)
+        return [
+            abs((_memory_of(row.plan, device, kind, own).value or 0.0) / row.value - 1)
+            for row in test
+        ]
+
+    by_coefficients = left_out_error(rows, parts, errors)
+    by_factor = left_out_error(pairs, parts, factor_error)
+    words = f"left-out rows: coefficients {by_coefficients:.1%}, factor {by_factor:.1%} off"
+    if by_coefficients >= by_factor:
+        return None, f" ({words})"
+    (found,) = fitted(rows).kinds.values()
+    return found, f"{in_words(len(rows))}: coefficients from these alone ({words})"

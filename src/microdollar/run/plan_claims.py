@@ -6,6 +6,7 @@ No verdict is typed: each follows from a number and a tolerance. A claim *holds*
 digits that the document prints.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from microdollar.spec.device import DeviceSpec
 from microdollar.spec.load import PlanFile, load_plan
 from microdollar.spec.plan import Plan
 from microdollar.spec.training import ServingPlan, TrainingPlan
+from microdollar.units import format_si
 
 TOLERANCE = 0.05
 """Documents print two or three digits."""
@@ -183,9 +185,11 @@ def changed(plan: AnyPlan, changes: Mapping[str, Any]) -> AnyPlan:
 
 def in_unit(value: float, claim: Claim) -> str:
     """A number of a claim in its own unit, with the digits that a document prints."""
+    if claim.unit in ("FLOP", "op") and value >= 1:
+        return format_si(value, claim.unit, digits=4)
     scaled = value / UNITS[claim.unit]
     text = f"{scaled:,.0f}" if 1e4 <= abs(scaled) < 1e9 else f"{scaled:.4g}"
-    text = text.replace("e+", "e")
+    text = re.sub(r"e([+-])0*", lambda found: "e" + found[1].strip("+"), text)
     if claim.unit == "$":
         return f"${text}"
     return f"{text} {claim.unit}".rstrip()

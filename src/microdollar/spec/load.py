@@ -91,6 +91,8 @@ class PlanFile:
     """Of the document that the plan is from."""
     source: str = ""
     """Where in that document."""
+    conclusion: str = ""
+    """What we get instead, and why."""
     claims: tuple[Claim, ...] = ()
 
 

@@ -1,6 +1,7 @@
 """The commands estimate and calibrate."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -311,6 +312,9 @@ def test_claims_of_a_plan(tmp_path):
     found = json.loads(run(str(path), "--claims", "--json").output)
     assert [claim["verdict"] for claim in found["claims"]] == ["holds", "no quantity"]
     assert [claim["adds_up"] for claim in found["claims"]] == [None, False]
+    page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text("utf-8")
+    (row,) = re.findall(r"^\| `claims` \| (.*) \|$", page, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == set(found["claims"][0])
     for words, reason in (
         (["rl-token-compression", "--claims"], "no claims"),
         ([str(path), "--claims", "--batch", "3"], "no option but"),

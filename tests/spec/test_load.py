@@ -133,6 +133,8 @@ BAD = [
     ({"others": [{"modell": "gpt2"}]}, "others[0] model"),
     ({"document": {"claims": [{"quantity": "seconds"}]}}, "has no value"),
     ({"document": {"claims": [{"quantity": "s", "value": 1, "unit": "hh"}]}}, "unit 'hh'"),
+    ({"document": {"claims": [{"quantity": "s", "value": 0}]}}, "ratios are of numbers"),
+    ({"document": {"claims": [{"quantity": "s", "own": "3 - 3"}]}}, "ratios are of numbers"),
     ({"document": {"claims": [{"quantity": "s", "own": "__import__('os')"}]}}, "is no sum"),
     ({"document": {"claims": [{"quantity": "s", "value": 1, "over": "x"}]}}, "needs than"),
     ({"document": {"claim": []}}, "Did you mean claims"),

@@ -34,6 +34,9 @@ UNITS = {
 }
 """Units of claims, in base units."""
 
+_SMALLEST = 1e-40
+_RANGE = f"ratios are of numbers from {_SMALLEST:g} to {1 / _SMALLEST:g}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -64,16 +67,16 @@ class Claim:
     def __post_init__(self) -> None:
         if self.value is None and not self.own:
             raise SpecError(f"a claim of {self.quantity!r:.60} has no value and no own sum.")
-        if self.value is not None and self.value == 0:
-            raise SpecError(f"a claim of {self.quantity!r:.60} is 0, which has no ratio.")
+        if self.value is not None and not _SMALLEST <= abs(self.value) <= 1 / _SMALLEST:
+            raise SpecError(f"a claim of {self.quantity!r:.60} is {self.value}: {_RANGE}.")
         if self.unit not in UNITS:
             near = nearest(self.unit, UNITS)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise SpecError(
                 f"unit {self.unit!r:.40} is not known.{hint} Accepted: {', '.join(UNITS)}."
             )
-        if self.own and evaluate(self.own).value == 0:
-            raise SpecError(f"own {self.own!r:.60} is 0, which has no ratio.")
+        if self.own and not _SMALLEST <= abs(evaluate(self.own).value) <= 1 / _SMALLEST:
+            raise SpecError(f"own {self.own!r:.60} is {evaluate(self.own).value}: {_RANGE}.")
         for text in (self.ours, self.over):
             if text:
                 names_in(text)

@@ -1,26 +1,27 @@
-"""``microdollar ledger``: list, show, compare, export and import past runs."""
+"""``microdollar ledger``: list, show, compare, export and import past runs, record steps."""
 
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from microdollar.cli.ledger_file import ledger_option, open_ledger
+from microdollar.cli.ledger_record import record
 from microdollar.cli.numbers import FORMATS
-from microdollar.cli.options import COUNT, FILE, FOLDER, json_option, print_json
+from microdollar.cli.options import COUNT, FILE, json_option, print_json
 from microdollar.errors import LedgerError
 from microdollar.files import whole_file
+from microdollar.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from microdollar.cost import Cost, Quantity
-    from microdollar.ledger import Comparison, Ledger, Record, Summary
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+    from microdollar.ledger import Comparison, Record, Summary
 
 LIST_LIMIT = 20
 MISSING = "–"
@@ -48,25 +49,8 @@ class _Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a date. Type for example 2026-03-01.", param, ctx)
 
 
-def _ledger_option(command: Command) -> Command:
-    return click.option(
-        "--ledger",
-        "path",
-        type=FOLDER,
-        metavar="FILE",
-        help="The ledger; otherwise ledger.db in MICRODOLLAR_HOME or the application folder.",
-    )(command)
-
-
-def _open(path: Path | None) -> "Ledger":
-    """The ledger named after the subcommand, else before it, else the default one."""
-    from microdollar.ledger import Ledger
-
-    return Ledger(path if path is not None else click.get_current_context().obj)
-
-
 @click.group()
-@_ledger_option
+@ledger_option
 @click.pass_context
 def ledger(ctx: click.Context, path: Path | None) -> None:
     """List, show, compare and export past runs.
@@ -76,6 +60,9 @@ def ledger(ctx: click.Context, path: Path | None) -> None:
     ctx.obj = path
 
 
+ledger.add_command(record)
+
+
 @ledger.command("list")
 @click.option("--learner", metavar="NAME", help="Only rows of this learner.")
 @click.option("--device", metavar="NAME", help="Only rows of this device.")
@@ -83,7 +70,7 @@ def ledger(ctx: click.Context, path: Path | None) -> None:
 @click.option(
     "--limit", type=COUNT, default=LIST_LIMIT, show_default=True, help="At most so many rows."
 )
-@_ledger_option
+@ledger_option
 @json_option
 def list_rows(
     learner: str | None,
@@ -97,7 +84,7 @@ def list_rows(
 
     Example: microdollar ledger list --learner ngram
     """
-    store = _open(path)
+    store = open_ledger(path)
     rows = store.rows(learner=learner, device=device, since=since, limit=limit + 1)
     shown = rows[:limit]
     if as_json:
@@ -112,11 +99,11 @@ def list_rows(
 
 @ledger.command()
 @click.argument("row_id", metavar="ID", type=int)
-@_ledger_option
+@ledger_option
 @json_option
 def show(row_id: int, path: Path | None, as_json: bool) -> None:
     """Show everything that is known of one row."""
-    store = _open(path)
+    store = open_ledger(path)
     row = store.get(row_id)
     if as_json:
         print_json({"ledger": str(store.path), "row": _row_json(row)})
@@ -126,7 +113,7 @@ def show(row_id: int, path: Path | None, as_json: bool) -> None:
 
 @ledger.command()
 @click.argument("row_ids", metavar="[ID ...]", type=int, nargs=-1)
-@_ledger_option
+@ledger_option
 @json_option
 def compare(row_ids: tuple[int, ...], path: Path | None, as_json: bool) -> None:
     """Compare what was predicted with what was measured.
@@ -139,7 +126,7 @@ def compare(row_ids: tuple[int, ...], path: Path | None, as_json: bool) -> None:
     from microdollar.ledger import compare as compare_row
     from microdollar.ledger import summarize
 
-    store = _open(path)
+    store = open_ledger(path)
     rows = [store.get(row_id) for row_id in dict.fromkeys(row_ids)] if row_ids else store.rows()
     found = [comparison for row in rows for comparison in compare_row(row)]
     summary = summarize(found)
@@ -178,7 +165,7 @@ def compare(row_ids: tuple[int, ...], path: Path | None, as_json: bool) -> None:
     metavar="FILE",
     help="Where to; standard output otherwise.",
 )
-@_ledger_option
+@ledger_option
 def export(format_name: str, output: Path | None, path: Path | None) -> None:
     """Write all rows, the first start first, as JSON lines or CSV.
 
@@ -186,7 +173,7 @@ def export(format_name: str, output: Path | None, path: Path | None) -> None:
     """
     from microdollar.ledger.export import to_csv, to_json_lines
 
-    store = _open(path)
+    store = open_ledger(path)
     rows = store.rows()[::-1]
     lines = to_csv(rows) if format_name == "csv" else to_json_lines(rows)
     if output is None or str(output) == "-":
@@ -201,7 +188,7 @@ def export(format_name: str, output: Path | None, path: Path | None) -> None:
 
 @ledger.command("import")
 @click.argument("file", type=click.File("r", encoding="utf-8"))
-@_ledger_option
+@ledger_option
 @json_option
 def import_rows(file: TextIO, path: Path | None, as_json: bool) -> None:
     """Append rows that another machine exported as JSON lines (- is standard input).
@@ -210,7 +197,7 @@ def import_rows(file: TextIO, path: Path | None, as_json: bool) -> None:
     """
     from microdollar.ledger.export import read_json_lines
 
-    store = _open(path)
+    store = open_ledger(path)
     result = store.extend(read_json_lines(file))
     if as_json:
         print_json({"ledger": str(store.path), "added": list(result.added), "known": result.known})
@@ -265,7 +252,8 @@ def _add(table: "Table", *cells: str) -> None:
 
 
 def _list_table(rows: Sequence["Record"]) -> "Table":
-    score = next((name for row in rows for name in row.scores), "")
+    # Of measured steps, what stands there is no quality.
+    score = next((name for row in rows if _model(row) is None for name in row.scores), "")
     table = _table(
         words=("id", "started, UTC", "learner"),
         numbers=(
@@ -279,7 +267,7 @@ def _list_table(rows: Sequence["Record"]) -> "Table":
             table,
             str(row.id),
             row.started_at[:16].replace("T", " "),
-            row.learner,
+            _model(row) or row.learner,
             _cost_text(row.predicted, "seconds"),
             _cost_text(row.measured, "seconds"),
             _cost_text(row.measured or row.predicted, "dollars"),
@@ -287,6 +275,13 @@ def _list_table(rows: Sequence["Record"]) -> "Table":
             row.device_name,
         )
     return table
+
+
+def _model(row: "Record") -> str | None:
+    """``step of gpt2`` for a measured step; None for a learner's run."""
+    model = row.plan.get("model")
+    name = model.get("name") if isinstance(model, dict) else None
+    return f"step of {name}" if row.learner == "training" and isinstance(name, str) else None
 
 
 def _facts_table(row: "Record") -> "Table":
@@ -342,9 +337,10 @@ def _remarks(predicted: "Quantity | None", measured: "Quantity | None") -> Itera
 
 def _more_tables(row: "Record") -> Iterator["Table"]:
     if row.scores:
-        table = _table(words=("score",), numbers=("value",), text="remark")
+        title = "score" if _model(row) is None else "also measured"
+        table = _table(words=(title,), numbers=("value",), text="remark")
         for name, value in row.scores.items():
-            _add(table, name, _score_text(value), row.score_reasons.get(name, ""))
+            _add(table, name, _beside_text(name, value), row.score_reasons.get(name, ""))
         yield table
     if row.assumptions:
         table = _table(words=("assumption",), numbers=("value",), text="source")
@@ -409,6 +405,14 @@ def _cost_text(cost: "Cost | None", name: str) -> str:
 
 def _text(quantity: "Quantity | None", write: Callable[[float], str]) -> str:
     return MISSING if quantity is None or quantity.value is None else write(quantity.value)
+
+
+def _beside_text(name: str, value: float | None) -> str:
+    if value is not None and name.endswith("_bytes"):
+        return format_bytes(value)
+    if value is not None and name.endswith("_seconds"):
+        return format_seconds(value)
+    return _score_text(value)
 
 
 def _score_text(value: float | None) -> str:

@@ -27,8 +27,9 @@ PRIOR_ROWS = 2.0
 LEAST_SPREAD = 0.02
 """No prediction is taken to be surer, as a standard deviation of its logarithm (assumed)."""
 REPEAT_SPREAD = 0.05
-"""Standard deviation of the logarithm by which repeats of one plan differ (assumed; BLOOM's
-tune-up rows differ by 5 to 15 % over months, vTrain's on one node by 0.6 %)."""
+"""Standard deviation of the logarithm by which repeats of one plan differ (assumed: 0.002 on one
+idle node, by 50 speed-run records with 8 logs each; 0.05 to 0.15 between BLOOM's tune-up rows of
+one configuration)."""
 _NORMAL_MAD = 1.4826
 """Standard deviation over median absolute deviation, of a normal distribution."""
 

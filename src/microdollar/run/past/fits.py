@@ -143,7 +143,7 @@ def fits_from_ledger(
         step_estimate(plan, device, step_fit).seconds,
         seconds.get(one_step(plan), ()),
     )
-    fitted, words = step_coefficients(pairs, plan, device)
+    fitted, words = step_coefficients(pairs, plan, device, kept_for=str(ledger.path.absolute()))
     if fitted is not None:
         factor = None
     elif factor is not None:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from microdollar.run.plan_claims import TOLERANCE, Checked, check_claims, in_unit, verdict_text
+from microdollar.run.plan_claims import Checked, check_claims, in_unit, verdict_text
 from microdollar.spec.device_catalog import load_device
 from microdollar.spec.load import PlanFile, load_plan
 
@@ -30,13 +30,13 @@ PLANS = (
 """Of examples/plans, by document."""
 VERDICTS = ("holds", "within the interval", "does not hold", "unknown")
 
-_INTRODUCTION = f"""# The documents' own cases
+_INTRODUCTION = """# The documents' own cases
 
 Five documents started this project, and four of them say what learning or answering costs. Each of
 their cases is a plan in [examples/plans](../examples/plans), with every claim beside it. This page
 is what `microdollar estimate PLAN --claims` says of them; `python docs/documents.py` writes it.
 
-A claim *holds* if our number is within {TOLERANCE:.0%} of it, and is *within the interval* if our
+A claim *holds* if our number is within 5 % of it, and is *within the interval* if our
 80 % interval contains it. Where the document shows its sum, the sum is worked out again with the
 document's own numbers: it *adds up*, or the page says what it gives. Numbers that no document
 states, but that follow from what it states, are marked so. Operations count a multiply-accumulate

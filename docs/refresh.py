@@ -5,38 +5,47 @@
 - ``docs/commands.md``: the block below each command's heading is what ``--help`` prints.
 - ``README.md``: what stands between ``<!-- measured -->`` and ``<!-- end -->`` comes from
   ``benchmarks/enwik8/results.json``, which ``microdollar compare`` wrote.
-  What ``microdollar estimate`` prints there is what it prints now.
+  What stands between ``<!-- accuracy -->`` and ``<!-- end -->`` comes from
+  ``benchmarks/validation/results.json``.
+  What ``microdollar estimate`` and ``search`` print there is what they print now.
 - ``docs/frontier.svg``: the same results as a picture. One file serves light and dark: the
   drawing names its colours, and a style sheet inside it gives each name the colour of the
   scheme that the reader's system asks for.
+- ``docs/documents.md``: by ``docs/documents.py``.
 
 ``tests/test_docs.py`` fails while one of them is out of date.
 """
 
+import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from microdollar.cost import Quantity
 from microdollar.report.facts import headline, times_text
 from microdollar.report.figures import quality_against_cost
 from microdollar.report.schema import Results, Row, parse_results, read_results
 from microdollar.report.svg import inline_svg, standalone_svg
+from microdollar.run.validate.page import accuracy_lines
 from microdollar.units import format_bytes, format_dollars, format_seconds, format_si
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "enwik8" / "results.json"
+ACCURACY = ROOT / "benchmarks" / "validation" / "results.json"
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "commands.md"
 PICTURE = ROOT / "docs" / "frontier.svg"
 
 _HELP = re.compile(r"^(## microdollar ?([^\n]*)\n\n)```text\n.*?```$", re.MULTILINE | re.DOTALL)
 _ESTIMATE = re.compile(
-    r"^(\$ microdollar (estimate [^\n]*)\n).*?(?=^```$|^\$ )", re.MULTILINE | re.DOTALL
+    r"^(\$ microdollar ((?:estimate|search) [^\n]*)\n).*?(?=^```$|^\$ )", re.MULTILINE | re.DOTALL
 )
+_ACCURACY = re.compile(r"(<!-- accuracy\b[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
 _MEASURED = re.compile(r"(<!-- measured\b[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
 _LEFT_OUT = ("ppmd-6", "ppmd-8")
 """Of the table; the picture has them."""
@@ -60,8 +69,14 @@ def with_help(text: str) -> str:
 
 
 def with_estimates(text: str) -> str:
-    """``text`` with the present output below each ``$ microdollar estimate ...``."""
+    """``text`` with the present output below each ``$ microdollar estimate`` or ``search``."""
     return _ESTIMATE.sub(lambda found: f"{found[1]}{output_of(found[2])}", text)
+
+
+def with_accuracy(text: str, results: dict[str, Any]) -> str:
+    """``text`` with the present held-out errors between its marks."""
+    table = "\n".join(accuracy_lines(results))
+    return _ACCURACY.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", text)
 
 
 def with_measurements(text: str, results: Results) -> str:
@@ -163,12 +178,15 @@ def _text(quantity: Quantity | None, kind: str) -> str:
 
 
 def main() -> None:
-    """Write the three files."""
+    """Write the files."""
     results = parse_results(read_results(RESULTS))
-    text = with_estimates(with_measurements(README.read_text("utf-8"), results))
+    accuracy = json.loads(ACCURACY.read_text("utf-8"))
+    text = with_measurements(README.read_text("utf-8"), results)
+    text = with_estimates(with_accuracy(text, accuracy))
     README.write_text(text, encoding="utf-8")
     COMMANDS.write_text(with_help(COMMANDS.read_text("utf-8")), encoding="utf-8")
     PICTURE.write_text(picture(results), encoding="utf-8")
+    runpy.run_path(str(ROOT / "docs" / "documents.py"), run_name="__main__")
 
 
 if __name__ == "__main__":

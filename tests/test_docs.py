@@ -13,6 +13,7 @@ import pytest
 
 import microdollar as md
 from microdollar.cli import ledger as ledger_module
+from microdollar.cli import search as search_module
 from microdollar.cli.main import COMMANDS, cli, main
 from microdollar.cost import Cost, Quantity
 from microdollar.ledger import Ledger, Record
@@ -23,7 +24,8 @@ README = (ROOT / "README.md").read_text("utf-8")
 REFERENCE = (ROOT / "docs" / "commands.md").read_text("utf-8")
 RESULTS = ROOT / "benchmarks" / "enwik8" / "results.json"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-SUBCOMMANDS = [f"ledger {name}" for name in ledger_module.ledger.commands]
+GROUPS = {"ledger": ledger_module.ledger, "search": search_module.search}
+SUBCOMMANDS = [f"{name} {sub}" for name, group in GROUPS.items() for sub in group.commands]
 HOW_TO_REFRESH = "out of date. Type: python docs/refresh.py"
 
 
@@ -111,6 +113,45 @@ def test_keys_of_estimate(capsys):
     }
     for quantity in said["predicted"].values():
         assert set(quantity) == next(tables(quantities))
+
+
+def test_keys_of_estimates_of_models(capsys):
+    words = ("estimate", "gpt2", "--device", "l4")
+    _, trained, served, *_ = tables(section("estimate"))
+    said = json_of(capsys, *words)
+    conventions, memory, bound = (
+        next(found for found in re.findall(rf"^\| `{name}` \|(.*)$", REFERENCE, re.MULTILINE))
+        for name in ("flops", "memory_bytes", "landauer")
+    )
+    assert set(said) == trained
+    assert set(said["flops"]) == set(re.findall(r"`([^`]+)`", conventions))
+    assert set(said["memory_bytes"]) == set(re.findall(r"`([^`]+)`", memory))
+    assert set(said["landauer"]) == set(re.findall(r"`([^`]+)`", bound))
+    assert set(json_of(capsys, *words, "--generate", "5")) == served
+    assert set(json_of(capsys, "estimate", "--list-models")) == {"models", "plans"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("largest", ()),
+        ("layouts", ()),
+        ("devices", ("--among", "l4")),
+        ("savings", ()),
+        ("sweep", ("--over", "batch=1,2")),
+        ("sensitivity", ()),
+    ],
+)
+def test_keys_of_search(name, options, capsys):
+    said = json_of(capsys, "search", name, "gpt2", "--device", "l4", *options)
+    assert set(said) == keys(f"search {name}")
+    if name == "largest":
+        trial = re.search(r"^A trial: (.*?)\n\n", section("search largest"), re.M | re.S)[1]
+        assert set(said["trial"]) == set(re.findall(r"`(\w+)`", trial))
+    row = next(iter(said.values()))
+    if isinstance(row, list) and name not in ("layouts", "sweep"):
+        line = re.search(rf"^\| `{next(iter(said))}` \| (.*) \|$", section(f"search {name}"), re.M)
+        assert set(row[0]) <= set(re.findall(r"`(\w+)`", line[1]))
 
 
 def test_keys_of_doctor(capsys):
@@ -202,7 +243,7 @@ def masked(text):
 
 def test_runnable_blocks_of_the_readme_run(here, capsysbinary):
     blocks = re.findall(r"^<!-- runs -->\n```console\n(.*?)^```$", README, re.M | re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 4
     for block in blocks:
         for step in block.removeprefix("$ ").split("\n$ "):
             line, _, printed = step.partition("\n")

@@ -12,13 +12,26 @@ if TYPE_CHECKING:
     from microdollar.cost import Cost, Quantity
     from microdollar.errors import MicrodollarError
     from microdollar.estimator import estimate_work
+    from microdollar.estimator.trace import trace
     from microdollar.learn.corpus import load_corpus
     from microdollar.learn.load import load_model
     from microdollar.learn.registry import create as learner
     from microdollar.ledger import Ledger
     from microdollar.measure import Meter
+    from microdollar.run.estimate import estimate
     from microdollar.run.track import track
-    from microdollar.spec import DataSpec, DeviceSpec, Plan
+    from microdollar.spec import (
+        DataSpec,
+        DeviceSpec,
+        Layout,
+        ModelSpec,
+        Plan,
+        ServingPlan,
+        TrainingPlan,
+        TrainSpec,
+    )
+    from microdollar.spec.load import load_plan
+    from microdollar.spec.model_catalog import load_model_spec
     from microdollar.work.ops import Op, Work
 
     __version__: str
@@ -27,17 +40,26 @@ _HOMES = {
     "Cost": "cost:Cost",
     "DataSpec": "spec:DataSpec",
     "DeviceSpec": "spec:DeviceSpec",
+    "Layout": "spec:Layout",
     "Ledger": "ledger:Ledger",
     "Meter": "measure:Meter",
     "MicrodollarError": "errors:MicrodollarError",
+    "ModelSpec": "spec:ModelSpec",
     "Op": "work.ops:Op",
     "Plan": "spec:Plan",
     "Quantity": "cost:Quantity",
+    "ServingPlan": "spec:ServingPlan",
+    "TrainSpec": "spec:TrainSpec",
+    "TrainingPlan": "spec:TrainingPlan",
     "Work": "work.ops:Work",
+    "estimate": "run.estimate:estimate",
     "estimate_work": "estimator:estimate_work",
     "learner": "learn.registry:create",
     "load_corpus": "learn.corpus:load_corpus",
     "load_model": "learn.load:load_model",
+    "load_model_spec": "spec.model_catalog:load_model_spec",
+    "load_plan": "spec.load:load_plan",
+    "trace": "estimator.trace:trace",
     "track": "run.track:track",
 }
 
@@ -45,18 +67,27 @@ __all__ = [
     "Cost",
     "DataSpec",
     "DeviceSpec",
+    "Layout",
     "Ledger",
     "Meter",
     "MicrodollarError",
+    "ModelSpec",
     "Op",
     "Plan",
     "Quantity",
+    "ServingPlan",
+    "TrainSpec",
+    "TrainingPlan",
     "Work",
     "__version__",
+    "estimate",
     "estimate_work",
     "learner",
     "load_corpus",
     "load_model",
+    "load_model_spec",
+    "load_plan",
+    "trace",
     "track",
 ]
 

@@ -63,8 +63,12 @@ def test_estimate_devices(monkeypatch, capsys):
 
 
 def test_python_of_the_readme(tmp_path, monkeypatch, capsys):
-    (code,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
     monkeypatch.chdir(tmp_path)
+    planned, code = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S
+    )
+    exec(compile(planned, "README.md", "exec"), {})
+    assert capsys.readouterr().out.count("Quantity(value=") == 2
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "model" / "model.safetensors").is_file()
     costs, bits, byte = capsys.readouterr().out.splitlines()

@@ -1,8 +1,8 @@
 """What measured steps in the ledger teach the next estimate of a training plan.
 
 Rows of the same device, precision and software count. A few give a factor on what the package
-predicts by itself. From ten plans on, coefficients are fitted to the user's rows alone, and the
-one of the two is used that was nearer to rows which both had not seen. So the package's public
+predicts by itself. From five plans on, coefficients are fitted to the user's rows alone, too, and
+the one of the two is used that was nearer to rows which both had not seen. So the package's public
 rows and the user's are never fitted together; what was used is stated in the estimate.
 """
 

@@ -15,7 +15,6 @@ from microdollar.estimator.memory import (
 )
 from microdollar.estimator.memory.fit import Kind
 from microdollar.estimator.past_factor import PastPair, factor_error, fit_factor
-from microdollar.estimator.step.interval import random_folds
 from microdollar.run.past.rows import (
     ON_BASE,
     Past,
@@ -23,6 +22,7 @@ from microdollar.run.past.rows import (
     left_out_error,
     merged,
     one_step,
+    parts_to_leave_out,
     repeats,
 )
 from microdollar.run.past.steps import PastStep
@@ -91,7 +91,7 @@ def _scaled(base: KindFit, factor: Factor) -> KindFit:
 def _memory_coefficients(
     rows: list[Past], pairs: list[PastPair], kind: Kind, device: DeviceSpec
 ) -> tuple[KindFit | None, str]:
-    parts = random_folds(len(rows))
+    parts = parts_to_leave_out(len(rows))
     if not parts:
         return None, ""
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from microdollar.errors import CannotEstimateError
 from microdollar.estimator.past_factor import PastPair, factor_error
 from microdollar.estimator.step import PRIOR, StepFit, fit_step, predict_step
-from microdollar.estimator.step.interval import random_folds
 from microdollar.estimator.training import step_estimate
 from microdollar.files import whole_file
-from microdollar.run.past.rows import Past, in_words, left_out_error
+from microdollar.run.past.rows import Past, in_words, left_out_error, parts_to_leave_out
 from microdollar.spec.device import DeviceSpec
 from microdollar.spec.home import home_folder
 from microdollar.spec.training import TrainingPlan
@@ -50,7 +49,7 @@ def step_coefficients(
     """
     # In an order of their own, so that the same rows in another order are the same fit.
     rows = sorted(pairs, key=repr)
-    parts = random_folds(len(rows))
+    parts = parts_to_leave_out(len(rows))
     if not parts or device.rates is not None or plan.others:
         return None, ""
     kept = _kept_fit(rows, parts, plan, device, kept_for)

@@ -98,6 +98,11 @@ def test_keys_of_build_and_score(here, capsys):
     assert set(scored) == keys("score")
 
 
+def test_keys_of_pack(here, capsys):
+    (here / "text").write_bytes(b"the cost of learning " * 50)
+    assert set(json_of(capsys, "pack", "text", "-o", "packed")) == keys("pack")
+
+
 def test_keys_of_estimate(capsys):
     words = ("--learner", "rnn-bptt", "--train-bytes", "1M", "--device", "h100-sxm")
     said = json_of(capsys, "estimate", *words)

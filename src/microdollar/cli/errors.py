@@ -16,6 +16,7 @@ EXTRAS = {
     "torch": "torch",
     "jinja2": "report",
     "matplotlib": "report",
+    "pyarrow": "parquet",
 }
 """Optional packages, and the extra of this distribution that brings each."""
 

@@ -25,6 +25,8 @@ COMMANDS = {
     "build": ("microdollar.cli.build", "build", "Write a model's weights down from counts."),
     "score": ("microdollar.cli.score", "score", "Bits per byte that a saved model needs."),
     "sample": ("microdollar.cli.sample", "sample", "Bytes drawn from a saved model."),
+    "pack": ("microdollar.cli.pack", "pack", "Pack a file without loss."),
+    "unpack": ("microdollar.cli.pack", "unpack", "Give back a packed file."),
     "compare": (
         "microdollar.cli.compare",
         "compare",

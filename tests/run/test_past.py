@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microdollar.cost import Quantity
 from microdollar.errors import UsageError
 from microdollar.estimator.memory import training_memory
 from microdollar.estimator.step import predict_step
@@ -100,7 +102,7 @@ def test_measurements_are_positive(name, value):
 
 
 @settings(max_examples=15, deadline=None)
-@given(seconds=st.floats(1e-6, 1e6), memory=st.none() | st.floats(1.0, 1e13))
+@given(seconds=st.floats(1e-3, 1.0), memory=st.none() | st.floats(1e9, 1e12))
 def test_a_row_comes_through_json(tmp_path_factory, seconds, memory):
     here, there = (Ledger(tmp_path_factory.mktemp("book") / name) for name in ("a.db", "b.db"))
     row = record_step(here, plan(), DEVICE, Measured(step_seconds=seconds, allocated_bytes=memory))
@@ -194,6 +196,36 @@ def test_a_kept_fit_that_is_damaged_is_made_again(book, home):
     (home / "step_fits").rmdir()
     (home / "step_fits").write_text("a file is in the way")
     assert fits_from_ledger(book, plan(batch=20), DEVICE) == first
+
+
+@pytest.mark.parametrize("name", ["step_seconds", "allocated_bytes", "process_bytes"])
+@pytest.mark.parametrize("value", [2e-9, 9e17])
+def test_a_number_of_another_unit_is_refused(book, name, value):
+    with pytest.raises(UsageError, match=f"{name} .* times off"):
+        record_step(book, plan(), DEVICE, Measured(**{"step_seconds": 0.05} | {name: value}))
+    assert book.rows() == []
+
+
+def test_absurd_rows_from_elsewhere_teach_nothing(book):
+    slower(book, 1.0, [1])
+    (row,) = book.rows()
+    far = replace(row.measured, seconds=Quantity(value=1e17, basis="clock"))
+    book.append(replace(row, measured=far, plan={**row.plan, "pue": 1.2}))
+    book.append(replace(row, measured=far))
+    for batch in (1, 20):
+        found = estimate(plan(batch=batch, tokens=10**9), device=DEVICE)
+        quantities = (found.seconds, found.joules, found.dollars, found.memory.process)
+        assert all(0 < q.low <= q.value <= q.high < math.inf for q in quantities)
+        assert found.step.seconds.value < 10
+
+
+@pytest.mark.parametrize("ratios", [(0.002, 900, 0.002, 900, 1), (500, 1, 1, 1, 1)])
+def test_rows_that_contradict_each_other_leave_finite_answers(book, ratios):
+    for batch, ratio in enumerate(ratios, 1):
+        slower(book, ratio, [batch])
+    found = estimate(plan(batch=20, tokens=10**9), device=DEVICE)
+    quantities = (found.seconds, found.joules, found.dollars)
+    assert all(0 < q.low <= q.value <= q.high < math.inf for q in quantities)
 
 
 def test_memory_is_corrected_by_kind(book):

@@ -8,16 +8,24 @@ rows and the user's are never fitted together; what was used is stated in the es
 
 from dataclasses import dataclass, replace
 
-from microdollar.errors import LedgerError
+from microdollar.errors import LedgerError, UsageError
 from microdollar.estimator.calibrate import Factor
-from microdollar.estimator.compose import Assumption
 from microdollar.estimator.memory import MemoryFit
+from microdollar.estimator.parts import Assumption
 from microdollar.estimator.past_factor import fit_factor
 from microdollar.estimator.step import StepFit
 from microdollar.estimator.training import TrainingEstimate, estimate_training, step_estimate
 from microdollar.ledger import Ledger, Record
 from microdollar.run.past.memory import memory_from_past
-from microdollar.run.past.rows import ON_BASE, in_words, merged, one_step, repeats
+from microdollar.run.past.rows import (
+    ON_BASE,
+    PLAUSIBLE,
+    in_words,
+    is_plausible,
+    merged,
+    one_step,
+    repeats,
+)
 from microdollar.run.past.steps import BY_HAND, Measured, read_steps, step_record
 from microdollar.run.past.time import step_coefficients, step_pairs
 from microdollar.spec.device import DeviceSpec
@@ -93,19 +101,38 @@ def record_step(
     Raises:
         LedgerError: if the ledger can't be read or written.
         CannotEstimateError: if the plan can't be predicted on the device.
+        UsageError: if a number is of another unit or plan: a thousand times off.
     """
     ledger.require_writable()
     # The estimate of one step, however long the run is; the row keeps the whole plan.
     step = replace(plan, train=replace(plan.train, tokens=None))
+    uncorrected = estimate_training(step, device)
+    _require_plausible(measured, uncorrected)
     before = estimate_with_past(step, device, ledger)
     record = step_record(
         replace(before, plan=plan),
-        estimate_training(step, device),
+        uncorrected,
         measured,
         source=source,
         note=note,
     )
     return replace(record, id=ledger.append(record))
+
+
+def _require_plausible(measured: Measured, predicted: TrainingEstimate) -> None:
+    memory = predicted.memory
+    for name, quantity in (
+        ("step_seconds", predicted.step.seconds),
+        ("allocated_bytes", memory.allocated),
+        ("reserved_bytes", memory.reserved),
+        ("process_bytes", memory.process),
+    ):
+        value = getattr(measured, name)
+        if value is not None and not is_plausible(value, quantity.value):
+            raise UsageError(
+                f"{name} {value:g} is more than {PLAUSIBLE:g} times off the predicted "
+                f"{quantity.value:g}. Check the unit, and the plan's options."
+            )
 
 
 def fits_from_ledger(
@@ -138,16 +165,15 @@ def fits_from_ledger(
         return PastFits(said=tuple(said))
     seconds = repeats(alike, "step_seconds")
     pairs = step_pairs(merged(seconds), device, step_fit)
-    factor = fit_factor(
-        list(pairs.values()),
-        step_estimate(plan, device, step_fit).seconds,
-        seconds.get(one_step(plan), ()),
-    )
+    predicted = step_estimate(plan, device, step_fit).seconds
+    same = [x for x in seconds.get(one_step(plan), ()) if is_plausible(x, predicted.value)]
+    factor = fit_factor(list(pairs.values()), predicted, same)
     fitted, words = step_coefficients(pairs, plan, device, kept_for=str(ledger.path.absolute()))
     if fitted is not None:
         factor = None
     elif factor is not None:
         words = f"{in_words(factor.rows)}: a factor of {factor.value:.3g}{ON_BASE}{words}"
+    words = words or f"none used: no row is within a factor of {PLAUSIBLE:g} of its prediction"
     said.append(Assumption(key="past steps, time", value=words, source=_source(ledger)))
     memory, told = memory_from_past(alike, plan, device, memory_fit)
     said += [Assumption(key=key, value=value, source=_source(ledger)) for key, value in told]

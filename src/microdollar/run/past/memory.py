@@ -19,6 +19,7 @@ from microdollar.run.past.rows import (
     ON_BASE,
     Past,
     in_words,
+    is_plausible,
     left_out_error,
     merged,
     one_step,
@@ -45,13 +46,13 @@ def memory_from_past(
     kinds = dict(base.kinds)
     for kind, name in MEMORIES.items():
         values = repeats(rows, name)
-        measured = merged(values)
-        pairs = _memory_pairs(measured, kind, device, base)
+        pairs = _memory_pairs(merged(values), kind, device, base)
         predicted = _memory_of(plan, device, kind, base)
-        factor = fit_factor(pairs, predicted, values.get(one_step(plan), ()))
+        same = [x for x in values.get(one_step(plan), ()) if is_plausible(x, predicted.value)]
+        factor = fit_factor(list(pairs.values()), predicted, same)
         if factor is None:
             continue
-        found, words = _memory_coefficients(measured, pairs, kind, device)
+        found, words = _memory_coefficients(pairs, kind, device)
         if found is None:
             found = _scaled(_base_kind(base, plan.stack, kind), factor)
             words = f"{in_words(factor.rows)}: a factor of {factor.value:.3g}{ON_BASE}{words}"
@@ -62,8 +63,11 @@ def memory_from_past(
 
 def _memory_pairs(
     rows: Sequence[Past], kind: Kind, device: DeviceSpec, base: MemoryFit
-) -> list[PastPair]:
-    return [PastPair(_memory_of(row.plan, device, kind, base), row.value) for row in rows]
+) -> dict[Past, PastPair]:
+    pairs = {row: PastPair(_memory_of(row.plan, device, kind, base), row.value) for row in rows}
+    return {
+        row: pair for row, pair in pairs.items() if is_plausible(row.value, pair.predicted.value)
+    }
 
 
 def _memory_of(plan: TrainingPlan, device: DeviceSpec, kind: Kind, fit: MemoryFit) -> Quantity:
@@ -89,8 +93,9 @@ def _scaled(base: KindFit, factor: Factor) -> KindFit:
 
 
 def _memory_coefficients(
-    rows: list[Past], pairs: list[PastPair], kind: Kind, device: DeviceSpec
+    pairs: dict[Past, PastPair], kind: Kind, device: DeviceSpec
 ) -> tuple[KindFit | None, str]:
+    rows = list(pairs)
     parts = parts_to_leave_out(len(rows))
     if not parts:
         return None, ""
@@ -106,7 +111,7 @@ def _memory_coefficients(
         ]
 
     by_coefficients = left_out_error(rows, parts, errors)
-    by_factor = left_out_error(pairs, parts, factor_error)
+    by_factor = left_out_error(list(pairs.values()), parts, factor_error)
     words = f"left-out rows: coefficients {by_coefficients:.1%}, factor {by_factor:.1%} off"
     if by_coefficients >= by_factor:
         return None, f" ({words})"

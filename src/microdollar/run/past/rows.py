@@ -13,6 +13,8 @@ ON_BASE = " on what the package predicts by itself"
 LEAST_ROWS = 5
 """From so many plans on coefficients are tried (chosen on single-node vTrain, BLOOM and torchtitan
 rows, whose errors at 5 rows fall by 1, 7 and 8 %)."""
+PLAUSIBLE = 1000.0
+"""What is more than so many times above or below its prediction is of another unit or plan."""
 _Row = TypeVar("_Row")
 
 
@@ -37,6 +39,13 @@ def repeats(rows: Sequence[PastStep], name: str) -> dict[TrainingPlan, list[floa
 def merged(found: Mapping[TrainingPlan, Sequence[float]]) -> list[Past]:
     """One row for each plan, the median of its repeats, which are no news about other plans."""
     return [Past(plan, median(values)) for plan, values in found.items()]
+
+
+def is_plausible(measured: float, predicted: float | None) -> bool:
+    """Whether both can be of the same plan, in the same unit."""
+    if not predicted:
+        return False
+    return 1 / PLAUSIBLE <= measured / predicted <= PLAUSIBLE
 
 
 def one_step(plan: TrainingPlan) -> TrainingPlan:

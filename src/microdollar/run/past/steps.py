@@ -1,6 +1,5 @@
 """Measured steps of training plans, kept in the ledger: written, and read again."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -18,8 +17,10 @@ from microdollar.spec.training import TrainingPlan
 TRAINING = "training"
 """What rows of training plans have in place of a learner's name."""
 BY_HAND = "typed by hand"
-MOST_ROWS = 200
+MOST_ROWS = 100
 """The last so many rows of a device are read."""
+LEAST, MOST = 1e-12, 1e18
+"""No measured second, byte or joule of a step is beyond these."""
 BESIDE = ("reserved_bytes", "process_bytes", "run_seconds")
 """Measurements that no quantity of a cost stands for; they are kept among the scores."""
 
@@ -43,8 +44,11 @@ class Measured:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and not 0 < value < math.inf:
-                raise UsageError(f"{field.name} must be a positive number, got {value!r}.")
+            if value is not None and not LEAST < value < MOST:
+                raise UsageError(
+                    f"{field.name} must be a positive number from {LEAST:g} to {MOST:g}, "
+                    f"got {value!r}."
+                )
 
 
 @dataclass(frozen=True, slots=True)

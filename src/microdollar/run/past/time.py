@@ -12,7 +12,13 @@ from microdollar.estimator.past_factor import PastPair, factor_error
 from microdollar.estimator.step import PRIOR, StepFit, fit_step, predict_step
 from microdollar.estimator.training import step_estimate
 from microdollar.files import whole_file
-from microdollar.run.past.rows import Past, in_words, left_out_error, parts_to_leave_out
+from microdollar.run.past.rows import (
+    Past,
+    in_words,
+    is_plausible,
+    left_out_error,
+    parts_to_leave_out,
+)
 from microdollar.spec.device import DeviceSpec
 from microdollar.spec.home import home_folder
 from microdollar.spec.training import TrainingPlan
@@ -25,14 +31,15 @@ LARGEST_FILE_BYTES = 10_000_000
 def step_pairs(
     rows: Sequence[Past], device: DeviceSpec, fit: StepFit | None
 ) -> dict[Past, PastPair]:
-    """What the base predicts for each row that it can predict."""
+    """What the base predicts for each row that it can predict and that can be of its plan."""
     pairs = {}
     for row in rows:
         try:
             predicted = step_estimate(row.plan, device, fit).seconds
         except CannotEstimateError:
             continue
-        pairs[row] = PastPair(predicted, row.value)
+        if is_plausible(row.value, predicted.value):
+            pairs[row] = PastPair(predicted, row.value)
     return pairs
 
 
@@ -52,7 +59,10 @@ def step_coefficients(
     parts = parts_to_leave_out(len(rows))
     if not parts or device.rates is not None or plan.others:
         return None, ""
-    kept = _kept_fit(rows, parts, plan, device, kept_for)
+    try:
+        kept = _kept_fit(rows, parts, plan, device, kept_for)
+    except CannotEstimateError:  # coefficients of absurd rows predict absurd steps
+        return None, ""
     by_factor = left_out_error([pairs[row] for row in rows], parts, factor_error)
     words = f"left-out rows: coefficients {kept.error:.1%}, factor {by_factor:.1%} off"
     if kept.error >= by_factor:

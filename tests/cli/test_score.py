@@ -116,3 +116,58 @@ def test_unknown_network_in_a_model(
     assert main(["score", str(tmp_path), str(folder / "text")]) == 1
     err = capsys.readouterr().err
     assert err.endswith("config.json names the network 'ngrams'. Did you mean ngram?\n")
+
+
+@pytest.fixture
+def texts(folder: Path, tmp_path: Path) -> Path:
+    """A folder with a text that the models know, and noise."""
+    (tmp_path / "known").write_bytes(TEXT[:500].tobytes())
+    (tmp_path / "noise").write_bytes(bytes(range(256)))
+    return tmp_path
+
+
+@pytest.mark.parametrize("network", ["ngram", "satrnn"])
+def test_each_document_is_a_line(
+    network: str, folder: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", str(folder / network), str(texts), "--each", "--sort", "most"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["path"] for row in rows] == ["noise", "known"]
+    model = load_model(folder / network)
+    assert rows[1]["bits_per_byte"] == model.bits_per_byte(TEXT[:500])
+
+
+def test_each_into_a_file(
+    folder: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path.parent / f"{tmp_path.name}.jsonl"
+    words = ["score", str(folder / "ngram"), str(texts), "--each", "--out", str(out)]
+    assert main([*words, "--keep", "0%,50%"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"1 of 2 documents written to {out} (500 of 756 bytes); all of them ")
+    assert json.loads(out.read_text())["path"] == "known"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["text", "--each"], "--each scores the files of a folder"),
+        (["ngram", "--keep", "1,2"], "--keep belongs to --each"),
+        (["ngram", "--out", "rows.jsonl"], "--out belongs to --each"),
+        (["ngram", "--each", "--json"], "Leave out --start, --bytes, --adaptive and --json"),
+        (["ngram", "--each", "--keep", "2,1"], "is not LOW,HIGH"),
+        (["ngram", "--each", "--out", "rows.csv"], "neither in .jsonl nor in .parquet"),
+    ],
+)
+def test_each_refuses(
+    words: list[str],
+    said: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["score", "ngram", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err

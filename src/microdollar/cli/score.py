@@ -9,6 +9,7 @@ import click
 from microdollar.cli.options import (
     BYTES,
     CORPUS,
+    FILE,
     FOLDER,
     OFFSET,
     json_option,
@@ -34,22 +35,63 @@ if TYPE_CHECKING:
 )
 @click.option("--bytes", "count", type=BYTES, metavar="N", help="Score N bytes; else all.")
 @click.option("--adaptive", is_flag=True, help="Go on learning: each byte after it was scored.")
+@click.option("--each", is_flag=True, help="Every file of the folder FILE by itself.")
+@click.option(
+    "--out", type=FILE, metavar="ROWS", help="With --each: a .jsonl or .parquet file, else stdout."
+)
+@click.option(
+    "--sort",
+    type=click.Choice(["path", "least", "most"]),
+    default="path",
+    show_default=True,
+    help="With --each: the least or the most surprising first.",
+)
+@click.option(
+    "--keep",
+    metavar="LOW,HIGH",
+    help="With --each: rows within these bits per byte, or percentiles (5%,95%).",
+)
 @json_option
 def score(
-    folder: Path, file: str, start: int, count: int | None, adaptive: bool, as_json: bool
+    folder: Path,
+    file: str,
+    start: int,
+    count: int | None,
+    adaptive: bool,
+    each: bool,
+    out: Path | None,
+    sort: str,
+    keep: str | None,
+    as_json: bool,
 ) -> None:
-    """Bits per byte that the model in DIR needs for FILE: mean of -log2 P(byte | those before).
+    r"""Bits per byte that the model in DIR needs for FILE: mean of -log2 P(byte | those before).
 
     Without --adaptive the model is frozen. The time is that of scoring alone: reading the
     file, loading the model and compiling come before.
 
     FILE is a file, a folder, - (standard input), enwik8 or python-docs.
+
+    With --each FILE is a folder, and each of its files is a row: path, bytes, bits per byte,
+    z-score and percentile among all of them. Noise and foreign text come out high, boilerplate
+    low; --keep leaves both out.
+
+    \b
+    Examples:
+      microdollar score model book.txt
+      microdollar score model mails --each --sort most | head
+      microdollar score model crawl --each --keep 5%,95% --out good.parquet
     """
+    _check(each, {"--out": out, "--keep": keep}, as_json or adaptive or bool(start or count))
     from microdollar.learn.base import CONTEXT_BYTES, AdaptiveModel
     from microdollar.learn.corpus import load_corpus
     from microdollar.learn.load import load_model
 
     model = load_model(folder)
+    if each:
+        from microdollar.cli.score_each import score_each
+
+        score_each(model, Path(file), out=out, order=sort, keep=keep)
+        return
     if adaptive and not isinstance(model, AdaptiveModel):
         raise UsageError(
             f"a {model.name} network can't go on learning while it scores. Leave out --adaptive."
@@ -90,6 +132,18 @@ def score(
         f"{', adaptive' if adaptive else ''} ({format_seconds(seconds)}, "
         f"{len(data) / 1e6 / seconds:.2f} MB/s)"
     )
+
+
+def _check(each: bool, of_each: dict[str, object], of_one: bool) -> None:
+    """Refuse options that would be ignored."""
+    given = [name for name, value in of_each.items() if value is not None]
+    if not each and given:
+        raise UsageError(f"{given[0]} belongs to --each. Add it, or leave out {given[0]}.")
+    if each and of_one:
+        raise UsageError(
+            "--each prints JSON lines of whole files, scored frozen. "
+            "Leave out --start, --bytes, --adaptive and --json."
+        )
 
 
 def _part(text: "ByteArray", file: str, start: int, count: int | None) -> "ByteArray":

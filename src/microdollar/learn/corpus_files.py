@@ -62,33 +62,74 @@ def read_folder(
         CorpusError: if no file there can be read, or all are empty.
     """
     unreadable: list[str] = []
-    found = sorted(_files_below(folder, unreadable), key=os.fsencode)
     text = bytearray()
+    for _, part in _parts(folder, limit, unreadable, progress, together=True):
+        text += b"\n" * bool(text) + part
+    if not text:
+        raise _no_text(folder, unreadable)
+    return _array(text[:limit]), notes_on(unreadable)
+
+
+def read_each(
+    folder: Path, unreadable: list[str], progress: Progress
+) -> "Iterator[tuple[Path, ByteArray]]":
+    """Each file of :func:`read_folder` by itself, one in memory at a time, in the same order.
+
+    Args:
+        folder: where they are.
+        unreadable: what can't be read is appended, and why.
+        progress: told how many of the files are done.
+
+    Raises:
+        CorpusError: if there is no file with text in it, or one is longer than memory allows.
+    """
+    empty = True
+    for path, part in _parts(folder, None, unreadable, progress, together=False):
+        empty = False
+        yield path, _array(part)
+    if empty:
+        raise _no_text(folder, unreadable)
+
+
+def notes_on(unreadable: list[str]) -> tuple[str, ...]:
+    """The first few entries as notes for a reader, and how many more there are."""
+    notes = [f"left out {entry}" for entry in unreadable[:_NOTES]]
+    if len(unreadable) > _NOTES:
+        notes.append(f"left out {len(unreadable) - _NOTES} more that could not be read")
+    return tuple(notes)
+
+
+def _parts(
+    folder: Path, limit: int | None, unreadable: list[str], progress: Progress, *, together: bool
+) -> Iterator[tuple[Path, bytearray]]:
+    """Text of the files that are not empty, up to ``limit`` bytes and the newlines between."""
+    found = sorted(_files_below(folder, unreadable), key=os.fsencode)
+    held = 0
     for index, path in enumerate(found):
-        if limit is not None and len(text) >= limit:
+        if limit is not None and held >= limit:
             break
-        rest = None if limit is None else limit - len(text)
+        rest = None if limit is None else limit - held
         try:
             with _open(path) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     continue
-                part = _read_all(file, rest, name=str(folder), held=len(text))
+                name = str(folder if together else path)
+                part = _read_all(file, rest, name=name, held=held if together else 0)
         except OSError as error:
             unreadable.append(f"{path}: {_reason(error)}")
             continue
         if part:
-            text += b"\n" * bool(text) + part
-        progress(index + 1, len(found), "reading")
-    if not text:
-        what = f" ({unreadable[0]})" if unreadable else ""
-        raise CorpusError(
-            f"folder {folder} holds no readable file with text in it{what}. "
-            "Hidden files are left out. Name another."
-        )
-    notes = [f"left out {entry}" for entry in unreadable[:_NOTES]]
-    if len(unreadable) > _NOTES:
-        notes.append(f"left out {len(unreadable) - _NOTES} more that could not be read")
-    return _array(text[:limit]), tuple(notes)
+            held += len(part) + bool(held)
+            yield path, part
+        progress(index + 1, len(found), "reading" if together else "scoring")
+
+
+def _no_text(folder: Path, unreadable: list[str]) -> CorpusError:
+    what = f" ({unreadable[0]})" if unreadable else ""
+    return CorpusError(
+        f"folder {folder} holds no readable file with text in it{what}. "
+        "Hidden files are left out. Name another."
+    )
 
 
 def read_stdin(limit: int | None, progress: Progress) -> "ByteArray":

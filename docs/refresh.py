@@ -58,7 +58,8 @@ def output_of(command: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "COLUMNS": "80", "MICRODOLLAR_HOME": ""},
+        # A folder that is not there, so that no ledger of one's own corrects what is printed.
+        env={**os.environ, "COLUMNS": "80", "MICRODOLLAR_HOME": str(ROOT / "nowhere")},
     )
     return done.stdout
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microdollar.cost import Cost, Quantity
     from microdollar.errors import MicrodollarError
-    from microdollar.estimator import estimate_work
+    from microdollar.estimator.compose import estimate_work
     from microdollar.estimator.trace import trace
     from microdollar.learn.corpus import load_corpus
     from microdollar.learn.load import load_model
@@ -53,7 +53,7 @@ _HOMES = {
     "TrainingPlan": "spec:TrainingPlan",
     "Work": "work.ops:Work",
     "estimate": "run.estimate:estimate",
-    "estimate_work": "estimator:estimate_work",
+    "estimate_work": "estimator.compose:estimate_work",
     "learner": "learn.registry:create",
     "load_corpus": "learn.corpus:load_corpus",
     "load_model": "learn.load:load_model",

@@ -207,7 +207,7 @@ def test_list_devices():
 def test_first_estimate_calibrates_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch):
     for file in home.rglob("*.json"):
         file.unlink()
-    monkeypatch.setattr("microdollar.run.device.calibrate", lambda progress: RATES)
+    monkeypatch.setattr("microdollar.measure.machine.calibrate", lambda progress: RATES)
     result = run("--learner", "toy", "--train-bytes", "1000", "--json")
     assert result.exit_code == 0
     assert "calibrating" in result.stderr

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microdollar.estimator import PastRun, fit_correction
+from microdollar.estimator.calibrate import PastRun, fit_correction
 
 
 def draw(chance: random.Random, count: int, bias: float, scatter: float) -> list[PastRun]:

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from microdollar.cost import Quantity
-from microdollar.estimator import Correction, Estimate, Factor, estimate_work
-from microdollar.estimator.compose import MEMORY_FACTOR
+from microdollar.estimator.calibrate import Correction, Factor
+from microdollar.estimator.compose import MEMORY_FACTOR, Estimate, estimate_work
 from microdollar.spec import DeviceSpec, Rates
 from microdollar.work import Buffer, Op, Work
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microdollar.estimator import estimate_work
+from microdollar.estimator.compose import estimate_work
 from microdollar.estimator.model_flops import count_step_flops
 from microdollar.estimator.model_update import local_parameters
 from microdollar.estimator.model_work import step_work

@@ -127,7 +127,7 @@ def test_this_machine_is_calibrated_once(monkeypatch: pytest.MonkeyPatch):
         calls.append(progress)
         return RATES
 
-    monkeypatch.setattr(module, "calibrate", fake)
+    monkeypatch.setattr("microdollar.measure.machine.calibrate", fake)
     assert not has_calibration()
     with pytest.raises(CannotEstimateError, match="microdollar calibrate"):
         this_device(calibrate_if_missing=False, progress=quiet)
@@ -140,7 +140,9 @@ def test_this_machine_is_calibrated_once(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_calibration_that_can_not_be_kept_is_not_made(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "calibrate", lambda progress: pytest.fail("it was made"))
+    monkeypatch.setattr(
+        "microdollar.measure.machine.calibrate", lambda progress: pytest.fail("it was made")
+    )
     monkeypatch.setattr("os.access", lambda path, mode: False)  # as for another than root
     with pytest.raises(MicrodollarError, match="Set MICRODOLLAR_HOME"):
         this_device(calibrate_if_missing=True, progress=quiet)

@@ -53,7 +53,7 @@ def demo(folder: Path, ledger_path: Path | None, as_json: bool) -> None:
 
 def _sizes(*, quiet: bool) -> tuple[int, int, int]:
     """Training bytes, test bytes, and the epochs that fit the time by our own estimate."""
-    from microdollar.estimator import estimate_work
+    from microdollar.estimator.compose import estimate_work
     from microdollar.learn.corpus import load_corpus
     from microdollar.learn.registry import create
     from microdollar.run.device import this_device

@@ -13,7 +13,7 @@ from microdollar.units import format_bytes, format_seconds, format_si
 
 if TYPE_CHECKING:
     from microdollar.cost import Cost
-    from microdollar.estimator import Estimate
+    from microdollar.estimator.compose import Estimate
     from microdollar.spec import DeviceSpec
     from microdollar.spec.plan import Plan
 
@@ -113,11 +113,16 @@ def _learner_plan(
     except UsageError as error:
         raise UsageError(f"{error} Here it is typed --option KEY=VALUE.") from error
     data = DataSpec(bytes=train_bytes)
-    return Plan(learner=name, data=data, options=arguments, device=device_name or "this")
+    return Plan(
+        learner=name,
+        data=data,
+        options=arguments,
+        device="this" if device_name is None else device_name,
+    )
 
 
 def _estimate_learner(plan: "Plan", explain: bool, as_json: bool) -> None:
-    from microdollar.estimator import estimate_work
+    from microdollar.estimator.compose import estimate_work
     from microdollar.learn.registry import create
 
     work = create(plan.learner, **plan.options).work(plan.data)

@@ -15,7 +15,7 @@ from microdollar.units import (
 
 if TYPE_CHECKING:
     from microdollar.cost import Quantity
-    from microdollar.estimator.compose import Assumption
+    from microdollar.estimator.parts import Assumption
 
 FORMATS: dict[str, tuple[str, Callable[[float], str]]] = {
     "flops": ("floating-point", lambda value: format_si(value, "FLOP")),

@@ -75,8 +75,8 @@ def read_plan(
             raise UsageError("no model and no plan. Type for example: microdollar estimate gpt2")
         spec = load_model_spec(model)
         if generate is not None:
-            return serving_plan(spec, device or "this", generate, given)
-        return training_plan(spec, device or "this", given)
+            return serving_plan(spec, "this" if device is None else device, generate, given)
+        return training_plan(spec, "this" if device is None else device, given)
     plan = load_plan(file).plan
     if device is not None:
         plan = replace(plan, device=device)

@@ -7,6 +7,7 @@ from typing import Any
 from microdollar.cost import Basis, Cost, Quantity
 from microdollar.estimator import seconds as model
 from microdollar.estimator.calibrate import Correction, Factor
+from microdollar.estimator.parts import Assumption
 from microdollar.estimator.seconds import Span, op_seconds
 from microdollar.spec.device import DeviceSpec
 from microdollar.work.ops import Op, Work
@@ -14,16 +15,6 @@ from microdollar.work.ops import Op, Work
 MEMORY_FACTOR = 1.03
 """Small arrays and objects of the interpreter are no buffers, and buffers may be freed a
 moment before the peak (assumed; measured over stated was 0.987 to 1.002)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assumption:
-    """A number or a sentence that an estimate rests on."""
-
-    key: str
-    value: float | str
-    unit: str = ""
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

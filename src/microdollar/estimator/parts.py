@@ -78,3 +78,13 @@ class StepEstimate:
     basis: str
     """Which measured rows or which data sheet the time is from, in words."""
     assumptions: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """A number or a sentence that an estimate rests on."""
+
+    key: str
+    value: float | str
+    unit: str = ""
+    source: str = ""

@@ -7,14 +7,12 @@ from typing import Any, Literal
 from microdollar.cost import Quantity, weakest
 from microdollar.estimator.calibrate import Factor
 from microdollar.estimator.carbon import carbon_grams
-from microdollar.estimator.compose import Assumption, estimate_work
 from microdollar.estimator.energy import EnergyEstimate, run_joules
 from microdollar.estimator.landauer import LandauerLine, landauer
 from microdollar.estimator.memory import MemoryFit, training_memory
 from microdollar.estimator.model_flops import count_flops, count_step_flops
-from microdollar.estimator.model_work import step_work
 from microdollar.estimator.money import run_dollars
-from microdollar.estimator.parts import FlopCount, MemoryEstimate, Part, StepEstimate
+from microdollar.estimator.parts import Assumption, FlopCount, MemoryEstimate, Part, StepEstimate
 from microdollar.estimator.run_time import RunTime, run_time
 from microdollar.estimator.step import StepFit, predict_step
 from microdollar.spec.device import DeviceSpec
@@ -223,6 +221,9 @@ def _share(other: OtherModel) -> float:
 def _one_model(plan: TrainingPlan, device: DeviceSpec, fit: StepFit | None) -> StepEstimate:
     if device.rates is None:
         return predict_step(plan, device, fit)
+    from microdollar.estimator.compose import estimate_work
+    from microdollar.estimator.model_work import step_work
+
     estimate = estimate_work(step_work(plan, threads=device.cores or 1), device)
     return StepEstimate(
         seconds=estimate.cost.seconds,

@@ -23,7 +23,7 @@ from microdollar.cost import Cost
 from microdollar.errors import LedgerError
 from microdollar.ledger import schema
 from microdollar.ledger.record import Assumption, Record, canonical, cost_from_json, utc
-from microdollar.spec.home import home_folder
+from microdollar.spec.home import LEDGER_NAME, home_folder
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ ATTEMPTS = 3
 
 def default_path() -> Path:
     """``ledger.db`` in the user's folder."""
-    return home_folder() / "ledger.db"
+    return home_folder() / LEDGER_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from microdollar.cost import Cost, Quantity
-from microdollar.estimator import estimate_work
+from microdollar.estimator.compose import estimate_work
 from microdollar.learn.base import CONTEXT_BYTES, AdaptiveModel, Progress, silent
 from microdollar.learn.registry import create
 from microdollar.ledger import Ledger

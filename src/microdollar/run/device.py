@@ -11,15 +11,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microdollar.cost import Quantity
 from microdollar.errors import CannotEstimateError, MicrodollarError, UsageError
 from microdollar.files import require_writable, whole_file
-from microdollar.measure.machine import Machine, calibrate, describe, measure_operators
 from microdollar.spec.device import DeviceSpec, Rates
 from microdollar.spec.device_catalog import cpu_price, list_devices, load_device
 from microdollar.spec.home import home_folder
+
+if TYPE_CHECKING:
+    from microdollar.measure.machine import Machine
 
 THIS = "this"
 """Name of the machine that runs."""
@@ -68,6 +70,8 @@ def this_device(
             can't be kept.
         MissingExtraError: if there is none and numba is not installed, or torch for operators.
     """
+    from microdollar.measure.machine import calibrate, describe, measure_operators
+
     machine = describe()
     rates = load_rates(machine)
     missing = rates is None or (operators and rates.torch_operators is None)
@@ -88,7 +92,7 @@ def this_device(
     return device_of(machine, rates)
 
 
-def _require_writable(machine: Machine) -> None:
+def _require_writable(machine: "Machine") -> None:
     try:
         require_writable(calibration_path(machine).parent)
     except UsageError as error:
@@ -97,7 +101,7 @@ def _require_writable(machine: Machine) -> None:
         ) from error
 
 
-def device_of(machine: Machine, rates: Rates) -> DeviceSpec:
+def device_of(machine: "Machine", rates: Rates) -> DeviceSpec:
     """A machine with its rates, the power of its processor and the price of its cores."""
     idle, busy = _watts(machine)
     dollars, price_source = cpu_price(machine.cores)
@@ -130,17 +134,19 @@ def device_of(machine: Machine, rates: Rates) -> DeviceSpec:
 
 def has_calibration() -> bool:
     """Whether this machine has a saved calibration, sound or not."""
+    from microdollar.measure.machine import describe
+
     return calibration_path(describe()).exists()
 
 
-def calibration_path(machine: Machine) -> Path:
+def calibration_path(machine: "Machine") -> Path:
     """Where the calibration of ``machine`` is kept."""
     text = json.dumps(_identity(machine), sort_keys=True)
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     return home_folder() / "calibrations" / f"{name}.json"
 
 
-def save_rates(machine: Machine, rates: Rates) -> Path:
+def save_rates(machine: "Machine", rates: Rates) -> Path:
     """Keep a calibration; the file is whole or it is not there.
 
     Returns:
@@ -161,7 +167,7 @@ def save_rates(machine: Machine, rates: Rates) -> Path:
     return path
 
 
-def load_rates(machine: Machine) -> Rates | None:
+def load_rates(machine: "Machine") -> Rates | None:
     """The saved calibration of ``machine``; None if there is none.
 
     Raises:
@@ -186,7 +192,7 @@ def load_rates(machine: Machine) -> Rates | None:
         ) from error
 
 
-def _parse(text: bytes, machine: Machine) -> Rates:
+def _parse(text: bytes, machine: "Machine") -> Rates:
     if len(text) > _LARGEST_FILE_BYTES:
         raise ValueError(f"it is larger than {_LARGEST_FILE_BYTES} bytes")
     content = json.loads(text)
@@ -199,7 +205,7 @@ def _parse(text: bytes, machine: Machine) -> Rates:
     return Rates.from_json(content.get("rates"))
 
 
-def _identity(machine: Machine) -> dict[str, Any]:
+def _identity(machine: "Machine") -> dict[str, Any]:
     return {
         "processor": machine.name,
         "cores": machine.cores,
@@ -214,7 +220,7 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _watts(machine: Machine) -> tuple[Quantity, Quantity]:
+def _watts(machine: "Machine") -> tuple[Quantity, Quantity]:
     """Idle and busy watts: from the catalog if it has this processor, else assumed by core."""
     for row in list_devices():
         model = re.search(r"\b\d{4}\+?(?![\d.])|\b\d[A-Z]\d\d\b", row.name)

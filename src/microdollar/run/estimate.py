@@ -3,15 +3,16 @@
 from typing import TYPE_CHECKING, overload
 
 from microdollar.errors import UsageError
-from microdollar.estimator.compose import Estimate, estimate_work
-from microdollar.estimator.serving import ServingEstimate, estimate_serving
-from microdollar.estimator.training import TrainingEstimate
+from microdollar.estimator.training import TrainingEstimate, estimate_training
 from microdollar.run.device import find_device
 from microdollar.spec.device import DeviceSpec
+from microdollar.spec.home import LEDGER_NAME, home_folder
 from microdollar.spec.plan import Plan
 from microdollar.spec.training import ServingPlan, TrainingPlan
 
 if TYPE_CHECKING:
+    from microdollar.estimator.compose import Estimate
+    from microdollar.estimator.serving import ServingEstimate
     from microdollar.ledger import Ledger
 
 PATIENCE_SECONDS = 0.1
@@ -21,7 +22,7 @@ PATIENCE_SECONDS = 0.1
 @overload
 def estimate(
     plan: Plan, *, device: DeviceSpec | None = None, ledger: "Ledger | None" = None
-) -> Estimate: ...
+) -> "Estimate": ...
 
 
 @overload
@@ -30,7 +31,7 @@ def estimate(
     *,
     device: DeviceSpec | None = None,
     ledger: "Ledger | None" = None,
-) -> TrainingEstimate | ServingEstimate: ...
+) -> "TrainingEstimate | ServingEstimate": ...
 
 
 def estimate(
@@ -38,7 +39,7 @@ def estimate(
     *,
     device: DeviceSpec | None = None,
     ledger: "Ledger | None" = None,
-) -> Estimate | TrainingEstimate | ServingEstimate:
+) -> "Estimate | TrainingEstimate | ServingEstimate":
     """What a plan will cost: nothing is run, but ``this`` machine is calibrated if it never was.
 
     Args:
@@ -65,8 +66,11 @@ def estimate(
     if isinstance(plan, TrainingPlan):
         return _training(plan, device, ledger)
     if isinstance(plan, ServingPlan):
+        from microdollar.estimator.serving import estimate_serving
+
         return estimate_serving(plan, device)
     if isinstance(plan, Plan):
+        from microdollar.estimator.compose import estimate_work
         from microdollar.learn.registry import create
 
         return estimate_work(create(plan.learner, **plan.options).work(plan.data), device)
@@ -75,6 +79,8 @@ def estimate(
 
 def _training(plan: TrainingPlan, device: DeviceSpec, ledger: "Ledger | None") -> TrainingEstimate:
     if ledger is None:
+        if not (home_folder() / LEDGER_NAME).exists():
+            return estimate_training(plan, device)
         from microdollar.ledger import Ledger
 
         ledger = Ledger(busy_seconds=PATIENCE_SECONDS)

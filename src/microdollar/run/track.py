@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from microdollar.cost import Cost
 from microdollar.errors import LedgerError, UsageError
-from microdollar.estimator import Correction, Estimate, PastRun, estimate_work, fit_correction
+from microdollar.estimator.calibrate import Correction, PastRun, fit_correction
+from microdollar.estimator.compose import Estimate, estimate_work
 from microdollar.learn.base import Learner, Progress, silent
 from microdollar.learn.registry import create
 from microdollar.ledger import Assumption, Ledger, Record

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+LEDGER_NAME = "ledger.db"
+"""The user's own ledger, in that folder."""
+
 
 def home_folder() -> Path:
     """``MICRODOLLAR_HOME`` if that is set, else the application folder of this system.

@@ -29,7 +29,7 @@ RATES = Rates(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rates():
     """A calibration with round numbers, in which every rate is known."""
     return RATES

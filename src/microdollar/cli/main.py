@@ -32,6 +32,11 @@ COMMANDS = {
         "compare",
         "Predicted and measured cost and held-out quality of several learners.",
     ),
+    "experiments": (
+        "microdollar.cli.experiments",
+        "experiments",
+        "Every experiment on weights from counts, at two scales.",
+    ),
     "estimate": (
         "microdollar.cli.estimate",
         "estimate",

@@ -50,6 +50,8 @@ _DTYPES = {
     "U32": "uint32",
     "U64": "uint64",
 }
+_TYPES_IN_FILES = ("U64", "I64", "F64", "F32", "U32", "I32", "F16", "U16", "I16", "I8", "U8")
+"""The order of tensors in a safetensors file, before their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,16 @@ TensorSpecs = Mapping[str, TensorSpec]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileTensor:
+    """A tensor that is larger than memory may be, in a file of nothing but its numbers."""
+
+    path: Path
+    dtype: str
+    """Name of a numpy type; the numbers are little-endian."""
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
     """One tensor of a header that was found consistent."""
 
@@ -79,7 +91,9 @@ class _Entry:
     end: int
 
 
-def save_folder(folder: Path, tensors: "Mapping[str, Array]", config: Mapping[str, Any]) -> None:
+def save_folder(
+    folder: Path, tensors: "Mapping[str, Array | FileTensor]", config: Mapping[str, Any]
+) -> None:
     """Write a model folder, all or nothing.
 
     A folder that holds a model of ours is replaced; the old model stays in place until the
@@ -87,7 +101,8 @@ def save_folder(folder: Path, tensors: "Mapping[str, Array]", config: Mapping[st
 
     Args:
         folder: where to; parents are made.
-        tensors: arrays by name, floats or integers of 1 to 8 bytes, any shape.
+        tensors: arrays by name, floats or integers of 1 to 8 bytes, any shape; those in
+            files are copied a block at a time.
         config: what JSON can hold; must have ``network``. ``format`` and
             ``format_version`` are added.
 
@@ -100,7 +115,10 @@ def save_folder(folder: Path, tensors: "Mapping[str, Array]", config: Mapping[st
         raise ValueError("config needs 'network', the name of the network")
     stated = {"format": FORMAT, "format_version": FORMAT_VERSION, **config}
     text = json.dumps(stated, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    plain = {name: _storable(name, array) for name, array in tensors.items()}
+    plain = {
+        name: tensor if isinstance(tensor, FileTensor) else _storable(name, tensor)
+        for name, tensor in tensors.items()
+    }
     target = Path(os.path.realpath(folder))
     try:
         _refuse_foreign(folder, target)
@@ -250,16 +268,56 @@ def _temporary_sibling(target: Path) -> Iterator[Path]:
             raise
 
 
-def _write_tensors(path: Path, tensors: "dict[str, Array]") -> None:
+def _write_tensors(path: Path, tensors: "dict[str, Array | FileTensor]") -> None:
+    arrays = {name: t for name, t in tensors.items() if not isinstance(t, FileTensor)}
+    if len(arrays) < len(tensors):
+        _stream_tensors(path, tensors)
+        return
     try:
         from safetensors import SafetensorError
         from safetensors.numpy import save_file
     except ModuleNotFoundError as error:
         raise MissingExtraError("safetensors", "counts", "saving a model") from error
     try:
-        save_file(tensors, path)
+        save_file(arrays, path)
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+def _stream_tensors(path: Path, tensors: "dict[str, Array | FileTensor]") -> None:
+    """Write what ``save_file`` writes, byte for byte: the widest types first, then by name."""
+    import numpy as np
+
+    codes = {dtype: code for code, dtype in _DTYPES.items()}
+    header: dict[str, Any] = {}
+    end = 0
+
+    def code(name: str) -> str:
+        return codes[np.dtype(tensors[name].dtype).name]
+
+    turn = sorted(tensors, key=lambda name: (_TYPES_IN_FILES.index(code(name)), name))
+    for name in turn:
+        tensor = tensors[name]
+        size = math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+        begin, end = end, end + size
+        header[name] = {
+            "dtype": code(name),
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        for name in turn:
+            tensor = tensors[name]
+            if isinstance(tensor, FileTensor):
+                with tensor.path.open("rb") as file:
+                    shutil.copyfileobj(file, out, 1 << 20)
+            else:
+                out.write(tensor.tobytes())
+        if out.tell() != 8 + len(text) + end:
+            raise OSError("a tensor's file has another size than its shape")
 
 
 def _sync(path: Path) -> None:

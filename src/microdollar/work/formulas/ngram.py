@@ -38,6 +38,9 @@ SAMPLE_BYTES = 2 * 8 * 2**15
 SCORE_BYTES = 4
 """Log-probability of a node, summed when the weights are there."""
 HELD_BACK_SHARE, MIN_HELD_BACK_BYTES = 0.1, 1000
+MAX_HELD_BACK_BYTES = 400_000
+"""Enough for 128 classes of evidence an order, and the strings of so many bytes always fit the
+memory of a build that streams (``learn/counts/scale``)."""
 FROZEN_FACTOR = 1.15
 """How deep the frozen pass over held-back bytes gets is known only by doing it."""
 SLACK = 1.03
@@ -81,7 +84,7 @@ def slots_for(nodes: int) -> int:
 
 def held_back_bytes(train_bytes: int) -> int:
     """Training bytes that evidence is counted on; 0 if the text is too short to spare any."""
-    held_back = int(train_bytes * HELD_BACK_SHARE)
+    held_back = min(int(train_bytes * HELD_BACK_SHARE), MAX_HELD_BACK_BYTES)
     return held_back if held_back >= MIN_HELD_BACK_BYTES else 0
 
 

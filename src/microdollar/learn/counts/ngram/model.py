@@ -10,6 +10,7 @@ import numpy.typing as npt
 from microdollar.errors import CorpusError, ModelFileError
 from microdollar.learn.arrays import ByteArray
 from microdollar.learn.counts.ngram import kernels
+from microdollar.learn.counts.ngram.canonical import canonical_order
 from microdollar.learn.counts.ngram.chain import score_chain
 from microdollar.learn.counts.ngram.discounts import CLASSES, Evidence, Floats
 from microdollar.learn.counts.ngram.network import (
@@ -118,8 +119,7 @@ class NGramModel:
             ModelFileError: if they can't be written.
         """
         trie = self.network.trie
-        turn = np.empty(trie.nodes, np.uint32)
-        kernels.order_by_depth(trie.rows, trie.nodes, trie.order + 1, turn)
+        turn = canonical_order(trie)
         place = np.empty(trie.nodes, np.uint32)
         place[turn] = np.arange(trie.nodes, dtype=np.uint32)
         keys = trie.rows[turn[1:], kernels.KEY]
@@ -134,19 +134,15 @@ class NGramModel:
                 "weight": self.network.weight[turn],
                 "log_backoff": self.network.log_backoff[turn],
                 "discounts": self.discounts,
-                "frozen_earned": self.frozen_evidence.earned,
-                "frozen_given": self.frozen_evidence.given,
-                "adaptive_earned": self.adaptive_evidence.earned,
-                "adaptive_given": self.adaptive_evidence.given,
+                **saved_evidence(self.frozen_evidence, self.adaptive_evidence),
             },
-            {
-                "network": _NETWORK,
-                "order": trie.order,
-                "strings": trie.nodes - 1,
-                "count_dtype": "uint32" if narrow else "uint64",
-                "train_bytes": self.train_bytes,
-                "parameters": self.parameters,
-            },
+            saved_config(
+                order=trie.order,
+                strings=trie.nodes - 1,
+                narrow=narrow,
+                train_bytes=self.train_bytes,
+                parameters=self.parameters,
+            ),
         )
 
     @classmethod
@@ -207,6 +203,30 @@ def from_counts(
         adaptive_evidence=adaptive_evidence,
         train_bytes=train_bytes,
     )
+
+
+def saved_evidence(frozen: Evidence, adaptive: Evidence) -> dict[str, Floats]:
+    """Evidence as tensors of a model file."""
+    return {
+        "frozen_earned": frozen.earned,
+        "frozen_given": frozen.given,
+        "adaptive_earned": adaptive.earned,
+        "adaptive_given": adaptive.given,
+    }
+
+
+def saved_config(
+    *, order: int, strings: int, narrow: bool, train_bytes: int, parameters: int
+) -> dict[str, Any]:
+    """Configuration of a model file; ``narrow`` counts fit 32 bits."""
+    return {
+        "network": _NETWORK,
+        "order": order,
+        "strings": strings,
+        "count_dtype": "uint32" if narrow else "uint64",
+        "train_bytes": train_bytes,
+        "parameters": parameters,
+    }
 
 
 def _specs(config: dict[str, Any]) -> dict[str, TensorSpec]:

@@ -154,13 +154,16 @@ def close_all(
     yield levels.close(no_grams(), last=True)
 
 
-def count_levels(data: ByteArray, order: int, *, raw: bool = False) -> list[list[Level]]:
+def count_levels(
+    data: ByteArray, order: int, *, raw: bool = False, keys: bool = False
+) -> list[list[Level]]:
     """Counts of all strings of up to ``order + 1`` bytes of a text in memory, in one thread.
 
     Args:
         data: shape (n,) uint8.
         order: bytes of the longest context, 0 to 15.
         raw: occurrences at every level instead of continuation counts below the longest.
+        keys: give the keys of contexts as well.
 
     Returns:
         Blocks of levels 0 to ``order``.
@@ -174,4 +177,4 @@ def count_levels(data: ByteArray, order: int, *, raw: bool = False) -> list[list
     ends = ends_of(bytes(data[:order]), bytes(data[-order:]) if order else b"", order)
     merged = merge_all(pieces)
     blocks = (merged.part(at, at + PIECE_BYTES) for at in range(0, len(merged), PIECE_BYTES))
-    return list(close_all(blocks, order, ends, raw=raw))
+    return list(close_all(blocks, order, ends, raw=raw, keys=keys))

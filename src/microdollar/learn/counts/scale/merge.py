@@ -1,11 +1,13 @@
-"""Merging sorted strings: two by two in memory."""
+"""Merging sorted strings: two by two in memory, many runs block by block."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numba import njit
 
 from microdollar.learn.counts.scale.grams import Counts, Grams, Words, no_grams
+from microdollar.learn.counts.scale.runs import Run, write_run
 
 
 @njit(cache=True, nogil=True)
@@ -65,3 +67,55 @@ def merge_all(parts: Sequence[Grams]) -> Grams:
         odd = queue[-1:] if len(queue) % 2 else []
         queue = [merge_two(first, second) for first, second in pairs] + odd
     return queue[0] if queue else no_grams()
+
+
+MOST_RUNS = 64
+"""Runs that are merged at once; more are merged in several rounds."""
+
+
+def merge_runs(runs: Sequence[Run], block: int) -> Iterator[Grams]:
+    """Strings of all runs in order, with counts added, in blocks.
+
+    Each round takes the next ``block`` strings of every run, and all of these up to the
+    smallest of their last keys can be given out: no run has another so small.
+    """
+    at = [0] * len(runs)
+    held: list[Grams] = [no_grams()] * len(runs)
+    while True:
+        for index, run in enumerate(runs):
+            if len(held[index]) == 0 and at[index] < run.records:
+                held[index] = run.read(at[index], at[index] + block)
+                at[index] += len(held[index])
+        unread = [h for h, run, a in zip(held, runs, at, strict=True) if a < run.records]
+        if not any(len(h) for h in held):
+            return
+        if unread:
+            bound = min((int(h.high[-1]), int(h.low[-1])) for h in unread)
+            cuts = [_upper(h, bound) for h in held]
+        else:
+            cuts = [len(h) for h in held]
+        yield merge_all([h.part(0, cut) for h, cut in zip(held, cuts, strict=True) if cut])
+        held = [h.part(cut, len(h)) for h, cut in zip(held, cuts, strict=True)]
+
+
+def _upper(grams: Grams, bound: tuple[int, int]) -> int:
+    """How many keys are at most ``bound``."""
+    high, low = np.uint64(bound[0]), np.uint64(bound[1])
+    first = int(np.searchsorted(grams.high, high, "left"))
+    last = int(np.searchsorted(grams.high, high, "right"))
+    return first + int(np.searchsorted(grams.low[first:last], low, "right"))
+
+
+def reduce_runs(runs: Sequence[Run], folder: Path, block: int) -> list[Run]:
+    """At most ``MOST_RUNS`` runs with the same strings; the others are merged and removed."""
+    queue, made = list(runs), 0
+    while len(queue) > MOST_RUNS:
+        some, queue = queue[:MOST_RUNS], queue[MOST_RUNS:]
+        merged = merge_runs(some, block)
+        most = sum(run.records for run in some)
+        queue.append(write_run(folder / f"merged-{made:05d}.run", merged, most))
+        made += 1
+        for run in some:
+            if run.path.name.startswith("merged-"):
+                run.path.unlink()
+    return queue

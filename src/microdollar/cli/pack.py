@@ -25,7 +25,7 @@ _STREAM = Path("-")
     "--order",
     type=click.IntRange(0, 64),
     metavar="N",
-    help="Longest context in bytes; 12, or that of the model.",
+    help="Longest context in bytes; else that of the model, or 16, or 12 above 4 MB.",
 )
 @json_option
 def pack(file: Path, out: Path, model: Path | None, order: int | None, as_json: bool) -> None:

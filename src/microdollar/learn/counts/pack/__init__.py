@@ -32,9 +32,10 @@ from microdollar.learn.counts.pack.format import (
     read_header,
 )
 
-__all__ = ["DEFAULT_ORDER", "HEADER_BYTES", "PackError", "pack", "unpack"]
+__all__ = ["HEADER_BYTES", "PackError", "pack", "unpack"]
 
-DEFAULT_ORDER = 12
+ORDER, LONG_ORDER, LONG_ORDER_BYTES = 12, 16, 4_000_000
+"""Longest context, and that of texts short enough for it to fit into the room below."""
 ROOM_BITS = 25
 """Strings that are kept, at most 2^25: about 2 GiB of memory, reached after some 7 MB of text."""
 MAX_CONTENT_BYTES = 2**32 - 1
@@ -51,7 +52,8 @@ def pack(
 
     Args:
         data: any bytes, also none.
-        order: longest context, 0 to 64 bytes; 12 if None. A model brings its own.
+        order: longest context, 0 to 64 bytes; if None, 16, or 12 for more than 4 MB. A model
+            brings its own.
         model: folder of a saved n-gram network to start from. The same one is needed to
             unpack; its digest goes into the header.
         progress: told how far it is, in bytes.
@@ -81,7 +83,7 @@ def pack(
             f"{model} has order {prime.model.order}; packing takes {MAX_ORDER} at most. "
             "Build it with a lower --order."
         )
-    used = prime.model.order if prime else DEFAULT_ORDER if order is None else order
+    used = prime.model.order if prime else default_order(len(data)) if order is None else order
     header = Header(
         method=NGRAM,
         order=used,
@@ -150,6 +152,11 @@ def unpack(
     if checksum(data) != header.checksum:
         raise damaged("its content does not match its checksum")
     return data
+
+
+def default_order(length: int) -> int:
+    """Longest context for a text of ``length`` bytes."""
+    return LONG_ORDER if length <= LONG_ORDER_BYTES else ORDER
 
 
 def _prime_for(header: Header, model: Path | None) -> Prime | None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NETWORKS = {
     "ngram": "microdollar.learn.counts.ngram.model:NGramModel",
+    "counted": "microdollar.learn.counts.mixed.model:CountedModel",
     "elman": "microdollar.learn.elman:ElmanModel",
 }
 """``module:class`` by the value of ``network`` in ``config.json``."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 LEARNERS = {
     "ngram": "microdollar.learn.counts.ngram.learner:NGram",
+    "counted": "microdollar.learn.counts.mixed.learner:Counted",
     "satrnn": "microdollar.learn.counts.satrnn:SatRNN",
     "readout-sgd": "microdollar.learn.gradient.readout:ReadoutSGD",
     "rnn-bptt": "microdollar.learn.gradient.rnn:ElmanBPTT",

@@ -14,6 +14,7 @@ from microdollar.learn.study import (
     carriers,
     counted,
     dynamics,
+    fixed,
     halves,
     hashes,
     readouts,
@@ -39,12 +40,12 @@ def shortened():
             patch.setattr(module, "FROM_ZERO", [0.5] * 3)
         patch.setattr(readouts, "FROM_PI", [0.3] * 3)
         patch.setattr(readouts, "STEPS", 2)
-        patch.setattr(readouts, "LONG_EPOCHS", 1)
+        patch.setattr(fixed, "LONG_EPOCHS", 1)
         patch.setattr(readouts, "HESSIAN_ROWS", 150)
         for module in (readouts, halves, hashes):
             patch.setattr(module, "LONG_ALPHAS", (1.0,))
             patch.setattr(module, "LONG_SCALES", (0.1, 0.2))
-        patch.setattr(readouts, "LONG_PI_SCALES", (5.0, 10.0))
+        patch.setattr(fixed, "LONG_PI_SCALES", (5.0, 10.0))
         patch.setattr(counted, "ALPHAS", (1.0,))
         patch.setattr(counted, "SCALES", (0.1, 0.2))
         patch.setattr(counted, "FOURIER_SCALES", (0.2,))

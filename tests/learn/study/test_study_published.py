@@ -7,9 +7,10 @@ import pytest
 
 from microdollar.learn.study import Slice, Study, counted, readout
 from microdollar.learn.study.codes import mixed
+from microdollar.learn.study.fixed import Fixed
 from microdollar.learn.study.halves import _log_ratio
 from microdollar.learn.study.published import agrees
-from microdollar.learn.study.readouts import FROM_PI, STEP_RATE, Fixed, _counted_rows
+from microdollar.learn.study.readouts import FROM_PI, STEP_RATE, _counted_rows
 
 ENWIK8 = Path(__file__).parents[4] / "shared" / "data" / "enwik8_first_2mb"
 

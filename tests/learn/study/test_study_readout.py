@@ -107,10 +107,10 @@ def test_hessian_blocks_are_those_of_autograd(case):
 
 def test_newton_never_raises_its_loss_and_beats_gradient_steps(case):
     features, W_y, b_y = case
-    W_n, b_n, losses = newton.block_newton(features, W_y, b_y, steps=10, hessian_rows=100)
-    assert all(after <= before for before, after in itertools.pairwise(losses))
+    run = newton.block_newton(features, W_y, b_y, steps=10, hessian_rows=100)
+    assert all(after <= before for before, after in itertools.pairwise(run.losses))
     descended = readout.descend(features, W_y, b_y, [0.5] * 10)
-    assert readout.bits(features, W_n, b_n) < readout.bits(features, *descended)
+    assert readout.bits(features, run.W_y, run.b_y) < readout.bits(features, *descended)
 
 
 def test_newton_with_drawn_rows_stays_finite(case):
@@ -118,8 +118,9 @@ def test_newton_with_drawn_rows_stays_finite(case):
     found = newton.block_newton(
         features, 50 * W_y, b_y, steps=6, hessian_rows=20, refresh=3, seed=1
     )
-    assert np.isfinite(found[0]).all() and np.isfinite(found[2]).all()
-    assert found[2][-1] <= found[2][0]
+    assert np.isfinite(found.W_y).all() and np.isfinite(found.losses).all()
+    assert found.losses[-1] <= found.losses[0]
+    assert found.refreshes == 2 and found.evaluations >= len(found.losses)
 
 
 def test_steps_with_the_bound_lower_the_loss(case):

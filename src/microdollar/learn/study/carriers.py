@@ -3,7 +3,7 @@
 import numpy as np
 
 from microdollar.learn.study import codes
-from microdollar.learn.study.readouts import FROM_ZERO, Fixed
+from microdollar.learn.study.fixed import FROM_ZERO, Fixed
 from microdollar.learn.study.rows import Outcome, Study, joined, stopwatch
 from microdollar.work.formulas import study as formulas
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from microdollar.learn.study import predictions, readout
 from microdollar.learn.study.features import state_features
-from microdollar.learn.study.readouts import Fixed
+from microdollar.learn.study.fixed import Fixed
 from microdollar.learn.study.rows import Outcome, Study, joined, stopwatch
 from microdollar.learn.study.statistics import StateStatistics, gather
 from microdollar.learn.study.substitution import BIAS_FACTOR, blended, hebbian

@@ -7,8 +7,8 @@ import numpy as np
 from microdollar.learn.counts.hashing import byte_signs
 from microdollar.learn.study import codes, counted
 from microdollar.learn.study.counted import best_log_ratio
+from microdollar.learn.study.fixed import BITS, LONG_ALPHAS, LONG_SCALES, OFFSETS, UNITS, Fixed
 from microdollar.learn.study.predictions import pearson
-from microdollar.learn.study.readouts import BITS, LONG_ALPHAS, LONG_SCALES, OFFSETS, UNITS, Fixed
 from microdollar.learn.study.rows import Outcome, Study, stopwatch
 from microdollar.work.formulas.counting_work import satrnn_work
 
@@ -24,7 +24,8 @@ def hashes(study: Study) -> list[Outcome]:
     correlation between bits and the number of distinct codes in the detail. The document's claim is
     that diversity beats distinctness; the spread says what a single design can show.
     """
-    tables = counted.tables_of(study.slice.train, OFFSETS)
+    with stopwatch() as counting:
+        tables = counted.tables_of(study.slice.train, OFFSETS)
     designs = {
         "mixed hash": codes.mixed(),
         "bit extraction": codes.bit_extraction(),
@@ -36,18 +37,20 @@ def hashes(study: Study) -> list[Outcome]:
         study.progress(len(rows), 16, name)
         count = codes.distinct(signs)
         rows.append(Outcome(key=f"{name}: distinct codes", measure="codes", train=float(count)))
-        for how, (train, test, cost) in _scores(study, tables, signs).items():
+        for how, (train, test, cost) in _scores(study, tables, signs, counting.seconds).items():
             rows.append(Outcome(key=f"{name}: {how}", train=train, test=test, **cost))
-    return rows + _random_rows(study, tables)
+    return rows + _random_rows(study, tables, counting.seconds)
 
 
-def _random_rows(study: Study, tables: "np.typing.NDArray[np.int64]") -> list[Outcome]:
+def _random_rows(
+    study: Study, tables: "np.typing.NDArray[np.int64]", seconds: float
+) -> list[Outcome]:
     seeds = range(study.seed, study.seed + (SEEDS if study.slice.small else LONG_SEEDS))
     found = []
     for number, seed in enumerate(seeds):
         study.progress(number, len(seeds), "random codes")
         signs = codes.random(seed)
-        found.append((codes.distinct(signs), _scores(study, tables, signs)))
+        found.append((codes.distinct(signs), _scores(study, tables, signs, seconds)))
     distinct = np.array([count for count, _ in found], dtype=np.float64)
     rows = []
     for how in ("log-ratio", "pseudo-inverse"):
@@ -84,7 +87,7 @@ def _spread(values: "np.typing.NDArray[np.float64]") -> dict[str, float]:
 
 
 def _scores(
-    study: Study, tables: "np.typing.NDArray[np.int64]", signs: "codes.Signs"
+    study: Study, tables: "np.typing.NDArray[np.int64]", signs: "codes.Signs", counting: float
 ) -> dict[str, tuple[float, float, dict[str, Any]]]:
     """Bits on training and held-out bytes, and the cost, for both counted readouts."""
     fixed = Fixed.of(study, signs)
@@ -109,7 +112,7 @@ def _scores(
     return {
         "log-ratio": (
             *fixed.score(W_ratio, fixed.b_y),
-            {"detail": chosen, "work": work, "seconds": ratio_watch.seconds},
+            {"detail": chosen, "work": work, "seconds": counting + ratio_watch.seconds},
         ),
         "pseudo-inverse": (
             *fixed.score(W_inverse, fixed.b_y),

@@ -7,6 +7,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from microdollar.learn.counts.hashing import byte_signs
+from microdollar.learn.counts.satrnn_weights import shift_register
+from microdollar.learn.study.construction import BITS, OFFSETS, by_depth
 from microdollar.learn.study.features import CodeFeatures, Doubles, Floats, state_features
 from microdollar.learn.study.rows import Outcome, Study, joined, stopwatch
 from microdollar.work.formulas.study import recurrence_work
@@ -35,7 +37,8 @@ def memory(study: Study) -> list[Outcome]:
       shift register has it too, and forgets nothing: directions move on without loss.
     - **Information kept**: a linear probe (ridge 1, one-hot targets, the largest output is the
       guess) reads x_{t-d} from h_t; share guessed right, mean over d = 0 .. 15. Fitted on training
-      bytes; ``test`` is the held-out share.
+      bytes; ``test`` is the held-out share. A probe that is linear misses some bytes of a code that
+      holds them all, so the register also has the share that its codes give back by look-up.
     """
     network = study.trained()
     model = network.model
@@ -74,7 +77,7 @@ def memory(study: Study) -> list[Outcome]:
             seconds=seconds + watch.seconds,
         )
     )
-    return rows + _kept_rows(study)
+    return [*rows, _decoded(study), *_kept_rows(study)]
 
 
 def lyapunov_exponent(model: "ElmanModel", data: "ByteArray", *, seed: int = 0) -> float:
@@ -135,6 +138,26 @@ def _states(model: "ElmanModel", data: "ByteArray") -> Floats:
         found[where] = block
     last = model.advance(found[-1].copy(), data[-1:])
     return np.vstack([found[1:], last[None, :]])
+
+
+def _decoded(study: Study) -> Outcome:
+    """Bytes that the codes of a shift register give back, by a table of the 256 codes."""
+    signs = byte_signs("bijective", BITS)
+    register = shift_register(
+        "satrnn", hidden=OFFSETS * BITS, offsets=OFFSETS, bits=BITS, hash_name="bijective"
+    )
+    found = [
+        by_depth(register, signs, text)
+        for text in (study.slice.train[:PROBE_TRAIN], study.slice.test[:PROBE_TEST])
+    ]
+    means = [float(np.mean([depth["bytes"] for depth in each[:OFFSETS]])) for each in found]
+    return Outcome(
+        key="shift register: bytes looked up, mean of 16 depths",
+        measure="share",
+        train=means[0],
+        test=means[1],
+        detail={"by_depth": [depth["bytes"] for depth in found[0]]},
+    )
 
 
 def _kept_rows(study: Study) -> list[Outcome]:

@@ -9,6 +9,8 @@ at 128 units a matrix of 256 * 129 = 33,024 rows. Two stand-ins are used:
   F'F / 2 serves every class and every step, and each step lowers the loss without a search.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -23,6 +25,20 @@ perfectly, and then the loss has no minimum."""
 SMALLEST_STEP = 2.0**-10
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NewtonRun:
+    """What :func:`block_newton` hands back."""
+
+    W_y: Floats
+    b_y: Floats
+    losses: tuple[float, ...]
+    """Mean loss with its ridge, in nats, before the first step and after each."""
+    evaluations: int
+    """How often loss and gradient were computed: more than steps where one was halved."""
+    refreshes: int
+    """How often the blocks were formed."""
+
+
 def block_newton(
     features: Features,
     W_y: Floats,
@@ -33,7 +49,7 @@ def block_newton(
     refresh: int = 1,
     seed: int = 0,
     progress: Progress = silent,
-) -> tuple[Floats, Floats, list[float]]:
+) -> NewtonRun:
     """Damped Newton steps with one Hessian block a class.
 
     Args:
@@ -46,14 +62,11 @@ def block_newton(
         refresh: steps between two formations of the blocks.
         seed: of the rows that are drawn.
         progress: told after each step.
-
-    Returns:
-        W_y, b_y, and the mean loss with its ridge, in nats, before the first step and after each.
     """
     weights = np.hstack([W_y, b_y[:, None]]).astype(np.float64)
     draw = np.random.default_rng(seed)
     loss, slope = _objective(features, weights)
-    losses, size = [loss], 1.0
+    losses, size, evaluations, refreshes = [loss], 1.0, 1, 0
     inverse: Doubles = np.empty(0)
     for step in range(steps):
         if step % refresh == 0:
@@ -62,11 +75,13 @@ def block_newton(
                 chosen = np.sort(draw.choice(len(features.targets), hessian_rows, replace=False))
             blocks = hessian_blocks(features.rows(chosen), weights)
             inverse = np.linalg.inv(blocks).astype(np.float64)
+            refreshes += 1
         direction = np.einsum("oij,oj->oi", inverse, slope)
         size = min(1.0, 2 * size)
         while size >= SMALLEST_STEP:
             tried = weights - size * direction
             new_loss, new_slope = _objective(features, tried)
+            evaluations += 1
             if new_loss < loss:
                 weights, loss, slope = tried, new_loss, new_slope
                 break
@@ -75,7 +90,13 @@ def block_newton(
         progress(step + 1, steps, "Newton steps")
         if size < SMALLEST_STEP:  # no direction lowers the loss any more
             break
-    return weights[:, :-1].astype(np.float32), weights[:, -1].astype(np.float32), losses
+    return NewtonRun(
+        W_y=weights[:, :-1].astype(np.float32),
+        b_y=weights[:, -1].astype(np.float32),
+        losses=tuple(losses),
+        evaluations=evaluations,
+        refreshes=refreshes,
+    )
 
 
 def hessian_blocks(rows: Floats, weights: Doubles) -> Doubles:

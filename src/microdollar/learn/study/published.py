@@ -96,7 +96,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("carriers", "hybrid 16x(8+8): SGD"): _p(0.077, "6b"),
     ("memory", "trained network: stretch of a step"): _p(3.44, "7"),
     ("memory", "trained network: gradient decorrelation at d = 1"): _p(1.0, "7"),
-    ("memory", "shift register: bytes read back, mean of 16 depths"): _p(1.0, "7"),
+    ("memory", "shift register: bytes looked up, mean of 16 depths"): _p(1.0, "7"),
     ("scaffolding", "dense, document's passes"): _p(5.16, "8"),
     ("scaffolding", "sparse, chosen, document's passes"): _p(7.74, "8"),
     ("scaffolding", "sparse, random, document's passes"): _p(7.74, "8"),

@@ -128,28 +128,23 @@ def pseudo_inverse_work(positions: int, units: int, scales: int, scored: int) ->
     )
 
 
-def newton_work(positions: int, units: int, steps: int, blocks_of: int, refreshes: int) -> Work:
-    """Newton steps with one block a class: a gradient step, V blocks, V solves.
+def newton_work(
+    positions: int, units: int, evaluations: int, blocks_of: int, refreshes: int
+) -> Work:
+    """Newton steps with one block a class: gradients, and V blocks with their inverses.
 
     Each refresh forms V blocks of (U + 1)^2 from ``blocks_of`` positions (2 n (U + 1)^2 + n (U + 1)
-    each) and factors them (2 (U + 1)^3 / 3); each step solves with them (2 (U + 1)^2).
+    each) and inverts them (2 (U + 1)^3); each evaluation is counted as a gradient step with a
+    product of the inverses (2 V (U + 1)^2). How many evaluations the halving of steps needs is only
+    known afterwards.
     """
     side = units + 1
     ops = (
-        *gradient_work(positions, units, steps).ops,
+        *gradient_work(positions, units, evaluations).ops,
         _product("Hessian blocks", side, side, blocks_of, repeats=refreshes * V, dtype="float32"),
         _over("weighted rows", blocks_of * side, 1, repeats=refreshes * V),
-        Op(
-            name="factors and solves",
-            kind="matmul",
-            repeats=refreshes * V,
-            flops=2 * side**3 // 3 + 2 * side**2,
-            bytes_moved=DOUBLE * side**2,
-            shape=(side, 1, side),
-            dtype="float64",
-            runtime="numpy",
-            calls=1,
-        ),
+        _product("inverses", side, side, side, repeats=refreshes * V, dtype="float64"),
+        _product("directions", V, side, side, repeats=evaluations, dtype="float64"),
     )
     return Work(ops=ops)
 

@@ -19,10 +19,12 @@ from microdollar.cli.options import (
 from microdollar.cli.progress import Bar
 from microdollar.errors import UsageError
 from microdollar.files import require_writable
+from microdollar.run.counting import BoundedBuild, build_bounded
 from microdollar.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from microdollar.learn.arrays import ByteArray
+    from microdollar.learn.base import Learner
     from microdollar.learn.counts.encoding import EncodingCheck
 
 CHECKED_BYTES = 20_000
@@ -46,12 +48,34 @@ _OPTIONS = {"ngram": ("order",), "satrnn": ("offsets", "hidden")}
 @click.option("--offsets", type=COUNT, metavar="G", help="Past bytes that are looked at (satrnn).")
 @click.option("--hidden", type=COUNT, metavar="H", help="Hidden units (satrnn).")
 @click.option("--train-bytes", type=BYTES, metavar="N", help="Use the first N bytes only, e.g. 1M.")
+@click.option(
+    "--memory",
+    type=BYTES,
+    metavar="BYTES",
+    help="Build in so much memory, whatever the size of the text (ngram), e.g. 1GB.",
+)
+@click.option(
+    "--work-folder",
+    type=FOLDER,
+    metavar="DIR",
+    help="Where sorted counts are kept meanwhile; a killed build goes on from there.",
+)
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Count on a Dask cluster, e.g. tcp://10.0.0.1:8786, or local for one on this machine.",
+)
+@click.option("--workers", type=COUNT, metavar="N", help="Threads, or workers of a local cluster.")
 @json_option
 def build(
     corpus: str,
     folder: Path,
     network: str,
     train_bytes: int | None,
+    memory: int | None,
+    work_folder: Path | None,
+    cluster: str | None,
+    workers: int | None,
     as_json: bool,
     **options: int | None,
 ) -> None:
@@ -60,13 +84,35 @@ def build(
     DIR gets model.safetensors and config.json, both or neither. A model that is already there
     is replaced when the new one is complete.
 
-    CORPUS is a file, a folder, - (standard input), enwik8 or python-docs.
+    CORPUS is a file, a folder, - (standard input), enwik8 or python-docs. With --memory,
+    --work-folder, --cluster or --workers it is a file, enwik8 or a URL (s3://, gs://, http://,
+    also with a pattern such as part-*.txt), and the model is the same byte for byte.
     """
     from microdollar.learn.corpus import load_corpus, split
+    from microdollar.learn.files import read_config
     from microdollar.learn.registry import create
 
     learner = create(network, **_given(network, options))
     _check_target(folder)
+    how = BoundedBuild(
+        memory_bytes=memory, work_folder=work_folder, cluster=cluster, workers=workers
+    )
+    if how.asked_for or "://" in corpus:
+        if network != "ngram":
+            raise UsageError(
+                f"--memory, --work-folder, --cluster, --workers and URLs are for --network ngram, "
+                f"not {network}. Leave them out."
+            )
+        with Bar(quiet=as_json) as progress:
+            started = time.perf_counter()
+            order = learner.config()["order"]
+            learnt = build_bounded(
+                how, corpus, folder, order=order, train_bytes=train_bytes, progress=progress
+            )
+            seconds = time.perf_counter() - started
+        parameters = read_config(folder)["parameters"]
+        _report(learner, corpus, folder, learnt, parameters, seconds, None, as_json=as_json)
+        return
     with Bar(quiet=as_json) as progress:
         text = load_corpus(corpus, limit=train_bytes, progress=progress)
         for note in text.notes:
@@ -81,15 +127,32 @@ def build(
         encoding = _encoding(model, train) if network == "satrnn" else None
         progress(0, 0, "saving")
         model.save(folder)
+    _report(
+        learner, corpus, folder, len(train), model.parameters, seconds, encoding, as_json=as_json
+    )
+
+
+def _report(
+    learner: "Learner",
+    corpus: str,
+    folder: Path,
+    train_bytes: int,
+    parameters: int,
+    seconds: float,
+    encoding: "EncodingCheck | None",
+    *,
+    as_json: bool,
+) -> None:
+    """Say what was built."""
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     if as_json:
         print_json(
             {
-                "network": network,
+                "network": learner.name,
                 "options": learner.config(),
                 "corpus": corpus,
-                "train_bytes": len(train),
-                "parameters": model.parameters,
+                "train_bytes": train_bytes,
+                "parameters": parameters,
                 "folder": str(folder),
                 "files": files,
                 "bytes": sum(files.values()),
@@ -99,7 +162,7 @@ def build(
         )
         return
     click.echo(
-        f"{network}: {model.parameters:,} parameters from {len(train):,} bytes "
+        f"{learner.name}: {parameters:,} parameters from {train_bytes:,} bytes "
         f"in {format_seconds(seconds)}"
     )
     if encoding is not None:

@@ -1,5 +1,6 @@
 """The build in bounded memory: from a text to its runs, and from those to a model file."""
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from microdollar.learn.counts.scale.grams import MAX_ORDER, PIECE_BYTES, Grams, 
 from microdollar.learn.counts.scale.merge import merge_all
 from microdollar.learn.counts.scale.reduce import Reducer
 from microdollar.learn.counts.scale.runs import Plan, Run, open_run, settle_plan
-from microdollar.learn.counts.scale.sources import Source
+from microdollar.learn.counts.scale.sources import LocalFile, Source
 from microdollar.units import format_bytes
 from microdollar.work.formulas.ngram import held_back_bytes
 
@@ -107,6 +108,24 @@ def build(
     for path in work_folder.iterdir():
         path.unlink()
     progress(1, 1, "written")
+
+
+def warm_up() -> None:
+    """Compile the loops by a build of a short text, one thread, in a temporary folder."""
+    from microdollar.learn.counts.scale.threads import on_threads
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = folder / "text"
+        text.write_bytes(bytes(range(256)) * 50)
+        build(
+            LocalFile(path=text),
+            folder / "model",
+            order=10,
+            memory_bytes=2 * MIN_MEMORY_BYTES,
+            work_folder=folder / "work",
+            mapper=on_threads(1),
+        )
 
 
 def _tasks(folder: Path, name: str, start: int, stop: int, step: int) -> list[Task]:

@@ -122,6 +122,37 @@ class RemoteFiles:
         return _whole(data, stop - start, self.url)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FirstBytes:
+    """The beginning of another text."""
+
+    whole: Source
+    size: int
+
+    @property
+    def identity(self) -> str:
+        """That of the whole, and how much of it."""
+        return f"first {self.size} bytes of {self.whole.identity}"
+
+    def read(self, start: int, stop: int) -> ByteArray:
+        """Bytes ``start`` to ``stop``."""
+        return self.whole.read(start, stop)
+
+
+def first_bytes(source: Source, size: int, name: str) -> Source:
+    """The first ``size`` bytes of a text called ``name``.
+
+    Raises:
+        CorpusError: if it has no more.
+    """
+    if size > source.size:
+        raise CorpusError(
+            f"corpus {name!r} has {source.size:,} bytes, not {size:,}. "
+            f"Give --train-bytes {source.size} or fewer."
+        )
+    return FirstBytes(whole=source, size=size)
+
+
 def source_of(name: str) -> Source:
     """The text of a path or a URL.
 

@@ -10,16 +10,17 @@ _INTRODUCTION = """\
 # Weights from counts: every experiment
 
 The document on weight construction asks whether all 82,304 parameters of a recurrent network can
-be derived from the statistics of its data. These are its experiments, run again on {name}: on
-as many bytes as the document used, and on {full} bytes, where a small sample hides nothing. Each
-number is on the bytes that were used and, after the stroke, on bytes that were not ({held}).
+be derived from the statistics of its data. These are its experiments, run again on the first bytes
+of `{name}`: as many as the document used, and more, to see what the small sample hid. Each number
+is on the bytes that were used and, after the stroke, on the bytes that follow them and were not:
+{held}.
 
 Everything here is computed from `results.json`, which
 
     {command}
 
-wrote in {wall} of experiments on {device}; seeds are fixed ({seed}). A run
-that is stopped goes on where it was.
+wrote in {wall} of experiments on {device} (seed {seed}). A run that is
+stopped goes on where it was.
 
 **Two settings.** The document mixes 1,024 bytes of enwik8 with a text of 520 bytes that is not
 published; the first 520 bytes of the corpus stand for it. *Program* is what the programs that its
@@ -60,6 +61,8 @@ _NOTES = {
     "costs": "Both ends of the scale.",
 }
 
+_PLURAL = {"holds": "hold", "does not hold": "do not", "can't be told": "can't be told"}
+
 
 def page(results: Mapping[str, Any]) -> str:
     """The whole page as Markdown; the same results give the same page."""
@@ -71,12 +74,10 @@ def page(results: Mapping[str, Any]) -> str:
 
 def _introduction(results: Mapping[str, Any]) -> str:
     slices = results["slices"]
-    longest = list(slices)[-1]
     price = results["device"]["dollars_per_hour"]
     wall = sum(sum(each["wall_seconds"].values()) for each in results["experiments"])
     return _INTRODUCTION.format(
         name=results["corpus"]["name"],
-        full=f"{int(longest):,}",
         held=", ".join(
             f"{each['test_bytes']:,} after {each['train_bytes']:,}" for each in slices.values()
         ),
@@ -98,14 +99,14 @@ def _summary(results: Mapping[str, Any]) -> Iterator[str]:
                 continue
             if published["verdict"]:
                 verdicts[published["verdict"]] += 1
-            if published["agrees_with_rerun"] is not None:
+            if not published["uses_trained_weights"] and published["agrees_with_rerun"] is not None:
                 reruns[published["agrees_with_rerun"]] += 1
-    said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-    yield f"Of {sum(verdicts.values())} printed numbers: {said or 'none looked at'}."
+    said = ", ".join(f"{verdicts[verdict]} {words}" for verdict, words in _PLURAL.items())
+    yield f"**Of {sum(verdicts.values())} printed numbers**: {said}."
     if reruns:
         yield (
-            f"Of {sum(reruns.values())} numbers that the published programs give on 1,024 bytes, "
-            f"ours agree with {reruns[True]}."
+            f"Of {sum(reruns.values())} that the published programs give on 1,024 bytes and into "
+            f"which no trained weights enter, ours agree with {reruns[True]}."
         )
 
 
@@ -201,6 +202,8 @@ def _costs(cost: Mapping[str, Any] | None) -> Iterator[str]:
 
 def _details(experiment: Mapping[str, Any], slices: list[str]) -> Iterator[str]:
     """What a table has no room for, of the longest slice."""
+    if experiment["name"] == "weights":
+        yield _r_squared(experiment, slices)
     for row in experiment["rows"]:
         piece = next((each for each in reversed(slices) if each in row["values"]), None)
         if piece is None:
@@ -222,6 +225,18 @@ def _details(experiment: Mapping[str, Any], slices: list[str]) -> Iterator[str]:
             if key in detail:
                 yield f"By depth ({where}): {' '.join(f'{each:.2f}' for each in detail[key])}."
                 break
+
+
+def _r_squared(experiment: Mapping[str, Any], slices: list[str]) -> str:
+    said = []
+    for row in experiment["rows"]:
+        found = [
+            row["values"].get(piece, {}).get("detail", {}).get("r_squared") for piece in slices
+        ]
+        if any(value is not None for value in found):
+            numbers = ", ".join("–" if value is None else f"{value:.2f}" for value in found)
+            said.append(f"{row['key']} {numbers}")
+    return f"R² by slice: {'; '.join(said)}."
 
 
 def _signed(value: float | None) -> str:

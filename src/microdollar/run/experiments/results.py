@@ -80,6 +80,7 @@ def _row(experiment: str, key: str, on: Mapping[str, dict[str, Any]]) -> dict[st
         "beside": printed.on,
         "holds_on": holds,
         "verdict": verdict,
+        "uses_trained_weights": experiment in _TRAINED or key.startswith("trained network"),
         "program_rerun": printed.rerun,
         "agrees_with_rerun": None
         if printed.rerun is None or rerun is None
@@ -89,6 +90,8 @@ def _row(experiment: str, key: str, on: Mapping[str, dict[str, Any]]) -> dict[st
 
 
 _SHARED = ("key", "measure", "kind")
+_TRAINED = ("weights", "substitution", "memory", "scaffolding", "dynamics")
+"""Experiments on a trained network: ours is another than the published one."""
 
 
 def _comparison(said: Comparison, by_row: Rows, slices: Sequence[str]) -> dict[str, Any]:

@@ -71,8 +71,8 @@ class Work(NamedTuple):
     group: Numbers
     mass: Floats
     taken: Floats
-    tree: Singles
-    """Shape (512,): probability of each prefix of a byte, 1 for none, 2 and 3 for one bit."""
+    share: Singles
+    """Shape (256,): probability of each byte."""
     spare: Singles
 
 
@@ -132,7 +132,7 @@ def work_for(order: int) -> Work:
     return Work(
         np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.int64),
         np.zeros(size, np.int64), np.zeros(size), np.zeros(size),
-        np.zeros(512, np.float32), np.zeros(512, np.float32),
+        np.zeros(256, np.float32), np.zeros(256, np.float32),
     )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def _give(
         link = np.int64(links[child])
         count = link & _MOST
         tax = tax_1 if count == 1 else tax_2 if count == 2 else tax_3
-        out[256 + ((link >> 24) & 255)] += each * np.float32(count) - tax
+        out[(link >> 24) & 255] += each * np.float32(count) - tax
         child = (link >> 32) & 0xFFFFFFFF
         seen += 1
     return seen
@@ -176,7 +176,7 @@ def _give(
 def _short(counts: Counts, chain: Chain, deepest: Int, node: Int, out: Singles) -> int:
     """P(byte) after no byte, or after the one of ``node`` (``deepest`` 1); bytes looked at."""
     reach, visits = 1.0, 0
-    out[256:] = np.float32(0.0)
+    out[:] = np.float32(0.0)
     for k in range(deepest, -1, -1):
         here = node if k == 1 else np.int64(0)
         total = counts.rows[here, TOTAL]
@@ -185,16 +185,31 @@ def _short(counts: Counts, chain: Chain, deepest: Int, node: Int, out: Singles) 
             factor = chain.factors[k, group]
             visits += _give(counts, chain, here, k, reach / total, factor, out)
             reach *= factor * mass
-    out[256:] += np.float32(reach / 256.0)
+    out += np.float32(reach / 256.0)
     return visits
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _add_row(out: Singles, row: Singles, times: np.float32) -> None:
+    for symbol in range(256):
+        out[symbol] += times * row[symbol]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def total_of(share: Singles, start: Int, end: Int) -> np.float32:
+    """Sum of a part of the bytes; the order of addition follows from its length alone."""
+    total = np.float32(0.0)
+    for symbol in range(start, end):
+        total += share[symbol]
+    return total
 
 
 @njit(cache=True, nogil=True)
 def spread_chain(counts: Counts, chain: Chain, depth: Int, last: Int, work: Work) -> int:
-    """Fill the tree with the chain's probability of every prefix; returns children looked at."""
-    tree, context, rows, table = work.tree, work.context, counts.rows, chain.table
+    """Fill ``work.share`` with the chain's probabilities; returns children looked at."""
+    out, context, rows = work.share, work.context, counts.rows
     share, visits = 1.0, 0
-    tree[256:] = np.float32(0.0)
+    out[:] = np.float32(0.0)
     for k in range(depth, 1, -1):
         if share < FAINT:
             break
@@ -203,21 +218,18 @@ def spread_chain(counts: Counts, chain: Chain, depth: Int, last: Int, work: Work
         if total > 0:
             mass, group = backoff(rows, node, k, chain.discounts)
             factor = chain.factors[k, group]
-            visits += _give(counts, chain, node, k, share / total, factor, tree)
+            visits += _give(counts, chain, node, k, share / total, factor, out)
             share *= factor * mass
     if depth >= 1:
         total = rows[context[1], TOTAL]
         if 16 * total > 17 * chain.totals[last] or chain.totals[last] == 0:
             visits += _short(counts, chain, 1, context[1], work.spare)
             chain.totals[last] = max(total, 1)
-            table[last] = work.spare[256:]
+            chain.table[last] = work.spare
         rest = np.float32(share)
-        for symbol in range(256):
-            tree[256 + symbol] += rest * table[last, symbol]
+        _add_row(out, chain.table[last], rest)
     else:
-        visits += _short(counts, chain, 0, 0, tree)
-    for node in range(255, 0, -1):
-        tree[node] = tree[2 * node] + tree[2 * node + 1]
+        visits += _short(counts, chain, 0, 0, out)
     return visits
 
 

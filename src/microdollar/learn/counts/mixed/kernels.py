@@ -12,6 +12,7 @@ from microdollar.learn.counts.mixed.chain import (
     Counts,
     know_byte,
     spread_chain,
+    total_of,
     work_for,
 )
 from microdollar.learn.counts.mixed.contexts import (
@@ -133,7 +134,7 @@ def run(
         weighing: collect how opinions fare.
         counting: learn every byte after it was scored.
         drift: growth of the exponents' variances for each bit.
-        without: shape (INPUTS + 1,), opinions to leave out; the last stands for calibration.
+        without: shape (INPUTS + 2,), opinions to leave out; then the calibration.
         order: longest n-gram context.
         bits: shape (end - start,), filled.
         done: positions, nodes, cursor (read and written), children looked at.
@@ -147,7 +148,7 @@ def run(
     # Out of their tuples once: numba counts references wherever it takes an array out.
     chances, matches, calibration = weights.chances, weights.matches, weights.calibration
     means, variances = weights.means, weights.variances
-    lines, histories, tree = memory.lines, memory.lines.nodes, work.tree
+    lines, histories, share = memory.lines, memory.lines.nodes, work.share
     one, quarter, half = np.float32(1.0), np.float32(0.25), np.float32(0.5)
     nodes, visits, position = int(done[NODES]), 0, start
     depth = contexts_from(done[CURSOR], counts.rows, counts.suffix, work.context)
@@ -182,7 +183,10 @@ def run(
                 x[MATCH] = trust if expected == 1 else -trust
             x[CONSTANT] = np.float32(0.3)
             if not without[CHAIN]:
-                odds = tree[2 * path + 1] / tree[2 * path]
+                half_size = 128 >> step
+                low = (path << (8 - step)) & 255
+                middle = low + half_size
+                odds = total_of(share, middle, middle + half_size) / total_of(share, low, middle)
                 x[CHAIN] = min(max(np.float32(math.log(odds)), np.float32(-9.2)), np.float32(9.2))
             bucket = 4 * known
             if agrees:
@@ -198,8 +202,8 @@ def run(
             if not without[INPUTS]:
                 p = half * p
                 for i in range(2):
-                    low = calibration[row[i], below, 1]
-                    p += quarter * (low + upper * (calibration[row[i], below + 1, 1] - low))
+                    here = calibration[row[i], below, 1]
+                    p += quarter * (here + upper * (calibration[row[i], below + 1, 1] - here))
             chance = min(max(float(p), FLOOR), 1.0 - FLOOR)
             product *= chance if bit == 1 else 1.0 - chance
             if weighing:

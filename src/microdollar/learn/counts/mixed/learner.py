@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from microdollar.learn.counts.mixed.model import CountedModel
 
 _MAX_ORDER = 255
-PARTS = ("two", "words", "skip", "blurred", "markup", "indirect", "match", "chain", "calibration")
-"""What ``without`` may name; ``drift`` beside them."""
-_INPUTS_OF = {
-    "two": (0,), "words": (1, 2, 4), "skip": (3,), "blurred": (5,), "markup": (6, 7),
-    "indirect": (8,), "match": (9,), "chain": (11,), "calibration": (12,),
-}  # fmt: skip
+PARTS = {
+    "two": (0,),
+    "words": (1, 2, 4),
+    "skip": (3,),
+    "blurred": (5,),
+    "markup": (6, 7),
+    "indirect": (8,),
+    "match": (9,),
+    "chain": (11,),
+    "calibration": (12,),
+    "drift": (13,),
+}
+"""What ``without`` may name, and its places among the inputs, the calibration and the drift."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +149,7 @@ class Counted:
 
         from microdollar.learn.counts.mixed.weights import INPUTS
 
-        out = np.zeros(INPUTS + 1, np.bool_)
+        out = np.zeros(INPUTS + 2, np.bool_)
         for part in filter(None, self.without.split(",")):
-            out[list(_INPUTS_OF[part])] = True
+            out[list(PARTS[part])] = True
         return out

@@ -49,7 +49,7 @@ class State:
     chain: Chain
     weights: Weights
     without: npt.NDArray[np.bool_]
-    """Shape (INPUTS + 1,): opinions that are left out, and last the calibration."""
+    """Shape (INPUTS + 2,): opinions that are left out, and last the calibration and the drift."""
 
     def score(
         self,
@@ -68,6 +68,7 @@ class State:
         bits = np.empty(len(text) - start)
         done = np.zeros(4, np.int64)
         done[CURSOR] = trie.cursor
+        growth = np.float32(0.0 if self.without[-1] else drift)
         position = start
         while position < len(text):
             end = min(position + CHUNK_BYTES, len(text))
@@ -78,7 +79,7 @@ class State:
             done[NODES], done[VISITS] = trie.nodes, 0
             run(
                 text, position, end, first, *gap, place, self.memory, self.listed.counts,
-                self.chain, self.weights, weighing, counting, np.float32(drift), self.without,
+                self.chain, self.weights, weighing, counting, growth, self.without,
                 trie.order, bits[position - start : end - start], done,
             )  # fmt: skip
             position += int(done[DONE])

@@ -150,7 +150,7 @@ def _specs(config: dict[str, Any]) -> dict[str, TensorSpec]:
         "line_key": TensorSpec(dtype="uint32", shape=(lines,)),
         "line_nodes": TensorSpec(dtype="uint16", shape=(lines, NODES)),
         "followers": TensorSpec(dtype="uint16", shape=(1 << 16,)),
-        "without": TensorSpec(dtype="uint8", shape=(INPUTS + 1,)),
+        "without": TensorSpec(dtype="uint8", shape=(INPUTS + 2,)),
     }
     singles = {
         "chances": (CONTEXTS, HISTORIES, 2),

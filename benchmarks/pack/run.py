@@ -10,6 +10,7 @@ machine. Each compressor runs once, one thread, after a first short run that com
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -118,7 +119,13 @@ def main() -> None:
         "command": " ".join(["python", "benchmarks/pack/run.py", *shown]),
         "commit": output_of("git", "rev-parse", "HEAD"),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"system": platform.platform(), "python": platform.python_version()},
+        "machine": {
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            # Of all processes: above the number of cores, seconds are too long.
+            "load_average": os.getloadavg(),
+            "cores": os.cpu_count(),
+        },
         "results": results,
     }
     if given.out:

@@ -49,10 +49,13 @@ _MAX_RATIO = 30.0
 """Ratios beyond this stand at the edge; their number is printed beside them."""
 
 
-def quality_against_cost(results: Results, *, wide: bool = True) -> "Figure":
+def quality_against_cost(
+    results: Results, *, wide: bool = True, from_uniform: bool = False
+) -> "Figure":
     """Held-out bits per byte against money (or time, where nothing has a price).
 
     Frozen scores are filled marks, adaptive ones hollow; each has its own frontier.
+    ``from_uniform`` draws the line of no model at all (8 bits) however far the marks are from it.
 
     Raises:
         ResultsError: if no row has both a score and a cost.
@@ -65,7 +68,7 @@ def quality_against_cost(results: Results, *, wide: bool = True) -> "Figure":
     figure = canvas.new_figure(width, height)
     left, bottom, top = (46.0, 56.0, 76.0) if wide else (34.0, 56.0, 134.0)
     axes = canvas.panel(figure, left, bottom, width - left - 14, height - top - bottom)
-    _scale(axes, drawn, wide)
+    _scale(axes, drawn, wide, from_uniform)
     _cost_ticks(axes, cost_axis(results), wide)
     axes.grid(axis="y", color=RULE.light, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -88,14 +91,14 @@ def quality_against_cost(results: Results, *, wide: bool = True) -> "Figure":
     return figure
 
 
-def _scale(axes: "Axes", drawn: list[Point], wide: bool) -> None:
+def _scale(axes: "Axes", drawn: list[Point], wide: bool, from_uniform: bool) -> None:
     ends = [e for p in drawn for e in (p.cost.low, p.cost.high, p.x) if e]
     low, high = math.log10(min(ends)), math.log10(max(ends))
     room = max(high - low, 1.0)
     axes.set_xscale("log")
     axes.set_xlim(10 ** (low - 0.07 * room), 10 ** (high + (0.17 if wide else 0.12) * room))
     bits = [p.bits for p in drawn]
-    if max(bits) > UNIFORM_BITS - 0.8:
+    if from_uniform or max(bits) > UNIFORM_BITS - 0.8:
         bits.append(UNIFORM_BITS)
         axes.axhline(UNIFORM_BITS, color=MUTED.light, linewidth=1, linestyle=(0, (1, 2)))
     spread = max(max(bits) - min(bits), 0.4)

@@ -20,6 +20,7 @@ from microdollar.cli.progress import Bar
 from microdollar.errors import UsageError
 from microdollar.files import require_writable
 from microdollar.run.counting import BoundedBuild, build_bounded
+from microdollar.run.shrink import Loss, Smaller, bytes_after, shrink
 from microdollar.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 CHECKED_BYTES = 20_000
 """Training bytes over which the states of a sat-rnn are decoded again."""
 
-_OPTIONS = {"ngram": ("order",), "satrnn": ("offsets", "hidden")}
+_OPTIONS = {"ngram": ("order",), "counted": ("order",), "satrnn": ("offsets", "hidden")}
 """Learners that build without a gradient, and the options of each."""
 
 
@@ -42,9 +43,10 @@ _OPTIONS = {"ngram": ("order",), "satrnn": ("offsets", "hidden")}
     type=click.Choice(list(_OPTIONS)),
     default="ngram",
     show_default=True,
-    help="Telescoped n-gram network, or the 128-unit sat-rnn.",
+    help="Telescoped n-gram network; counted: it and more contexts, mixed, better and slower; "
+    "or the 128-unit sat-rnn.",
 )
-@click.option("--order", type=COUNT, metavar="K", help="Longest context in bytes (ngram).")
+@click.option("--order", type=COUNT, metavar="K", help="Longest n-gram context in bytes.")
 @click.option("--offsets", type=COUNT, metavar="G", help="Past bytes that are looked at (satrnn).")
 @click.option("--hidden", type=COUNT, metavar="H", help="Hidden units (satrnn).")
 @click.option("--train-bytes", type=BYTES, metavar="N", help="Use the first N bytes only, e.g. 1M.")
@@ -66,6 +68,21 @@ _OPTIONS = {"ngram": ("order",), "satrnn": ("offsets", "hidden")}
     help="Count on a Dask cluster, e.g. tcp://10.0.0.1:8786, or local for one on this machine.",
 )
 @click.option("--workers", type=COUNT, metavar="N", help="Threads, or workers of a local cluster.")
+@click.option(
+    "--prune-count", type=COUNT, metavar="C", help="Leave out strings counted less often (ngram)."
+)
+@click.option(
+    "--prune-bits",
+    type=click.FloatRange(min=0),
+    metavar="B",
+    help="Leave out strings that save fewer bits of the training text (ngram).",
+)
+@click.option(
+    "--weight-bits",
+    type=click.IntRange(1, 8),
+    metavar="B",
+    help="Keep weights in so many bits, 1 to 8 (ngram).",
+)
 @json_option
 def build(
     corpus: str,
@@ -76,6 +93,9 @@ def build(
     work_folder: Path | None,
     cluster: str | None,
     workers: int | None,
+    prune_count: int | None,
+    prune_bits: float | None,
+    weight_bits: int | None,
     as_json: bool,
     **options: int | None,
 ) -> None:
@@ -94,6 +114,12 @@ def build(
 
     learner = create(network, **_given(network, options))
     _check_target(folder)
+    smaller = Smaller(prune_count=prune_count, prune_bits=prune_bits, weight_bits=weight_bits)
+    if smaller.asked_for and network != "ngram":
+        raise UsageError(
+            "--prune-count, --prune-bits and --weight-bits are for --network ngram, "
+            f"not {network}. Leave them out."
+        )
     how = BoundedBuild(
         memory_bytes=memory, work_folder=work_folder, cluster=cluster, workers=workers
     )
@@ -111,7 +137,8 @@ def build(
             )
             seconds = time.perf_counter() - started
         parameters = read_config(folder)["parameters"]
-        _report(learner, corpus, folder, learnt, parameters, seconds, None, as_json=as_json)
+        loss = _shrunk(folder, smaller, corpus, learnt)
+        _report(learner, corpus, folder, learnt, parameters, seconds, None, loss, as_json=as_json)
         return
     with Bar(quiet=as_json) as progress:
         text = load_corpus(corpus, limit=train_bytes, progress=progress)
@@ -128,8 +155,9 @@ def build(
         progress(0, 0, "saving")
         model.save(folder)
     _report(
-        learner, corpus, folder, len(train), model.parameters, seconds, encoding, as_json=as_json
-    )
+        learner, corpus, folder, len(train), model.parameters, seconds, encoding,
+        _shrunk(folder, smaller, corpus, len(train)), as_json=as_json,
+    )  # fmt: skip
 
 
 def _report(
@@ -140,6 +168,7 @@ def _report(
     parameters: int,
     seconds: float,
     encoding: "EncodingCheck | None",
+    loss: Loss | None,
     *,
     as_json: bool,
 ) -> None:
@@ -158,6 +187,7 @@ def _report(
                 "bytes": sum(files.values()),
                 "seconds": seconds,
                 "encoding": None if encoding is None else asdict(encoding),
+                "smaller": None if loss is None else asdict(loss),
             }
         )
         return
@@ -170,8 +200,28 @@ def _report(
             f"encoding: {encoding.codes_right:,} of {encoding.codes:,} codes of past bytes right, "
             f"{encoding.bytes_recovered:,} bytes recovered, over {encoding.positions:,} states"
         )
+    if loss is not None:
+        click.echo(f"strings: {loss.strings:,} of {loss.strings_before:,} kept")
+        if loss.bits_per_byte is None or loss.bits_per_byte_before is None:
+            click.echo("loss: not known; no bytes follow those learnt (see --train-bytes)")
+        else:
+            click.echo(
+                f"loss: {loss.bits_per_byte - loss.bits_per_byte_before:+.4f} to "
+                f"{loss.bits_per_byte:.4f} bits per byte, static, on the next "
+                f"{loss.test_bytes:,} bytes"
+            )
     for name, size in files.items():
         click.echo(f"{folder / name}  {format_bytes(size)}")
+
+
+def _shrunk(folder: Path, smaller: Smaller, corpus: str, learnt: int) -> Loss | None:
+    """Make the model smaller if that was asked for, and say what it lost."""
+    if not smaller.asked_for:
+        return None
+    from microdollar.learn.files import read_config
+
+    order = read_config(folder)["order"]
+    return shrink(folder, smaller, *bytes_after(corpus, learnt, order))
 
 
 def _encoding(model: Any, train: "ByteArray") -> "EncodingCheck":  # noqa: ANN401

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_LEARNERS = "ngram,satrnn,readout-sgd,rnn-bptt"
 OPTIONS = {
     "epochs": ("epochs", ("readout-sgd", "rnn-bptt")),
-    "order": ("order", ("ngram",)),
+    "order": ("order", ("ngram", "counted")),
     "hidden": ("hidden", ("rnn-bptt",)),
     "budget": ("budget_seconds", ("rnn-bptt",)),
 }
@@ -41,7 +41,7 @@ OPTIONS = {
     help="Which, with commas between.",
 )
 @click.option("--epochs", type=COUNT, metavar="E", help="Passes of those that take gradients.")
-@click.option("--order", type=COUNT, metavar="K", help="Longest context of ngram, in bytes.")
+@click.option("--order", type=COUNT, metavar="K", help="Longest n-gram context in bytes.")
 @click.option("--hidden", type=COUNT, metavar="H", help="Hidden units of rnn-bptt.")
 @click.option("--budget", type=SECONDS, metavar="SECONDS", help="Longest time of rnn-bptt.")
 @click.option("--peers/--no-peers", default=True, help="Also zlib, bz2, xz and PPMd.")

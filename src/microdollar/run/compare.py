@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 LABELS = {
     "ngram": "n-gram network",
+    "counted": "n-grams and more, mixed",
     "satrnn": "sat-rnn from counts",
     "readout-sgd": "sat-rnn, readout by SGD",
     "rnn-bptt": "Elman RNN by BPTT",

@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from microdollar.cli.main import main
+from microdollar.learn.load import load_model
 
 TEXT = b"in bounded memory the model is the same, byte for byte. " * 300
 
@@ -62,3 +64,21 @@ def test_refusals(tmp_path, text, run):
         assert code in (1, 2)
         assert words in said
         assert not (tmp_path / "model").exists()
+
+
+def test_smaller_models_state_their_loss(tmp_path, text, run):
+    code, out, _ = run(
+        text, "-o", tmp_path / "model", "--train-bytes", 9000, "--prune-count", 2,
+        "--prune-bits", 3, "--weight-bits", 4, "--json",
+    )  # fmt: skip
+    assert code == 0
+    smaller = json.loads(out)["smaller"]
+    assert smaller["strings"] <= smaller["strings_before"]
+    assert smaller["test_bytes"] == len(TEXT) - 9000
+    model = load_model(tmp_path / "model")
+    test = np.frombuffer(TEXT[9000:], np.uint8)
+    context = np.frombuffer(TEXT[:9000], np.uint8)
+    assert smaller["bits_per_byte"] == model.bits_per_byte(test, context=context)
+    code, out, _ = run(text, "-o", tmp_path / "model", "--weight-bits", 8, "--memory", "2GB")
+    assert code == 0
+    assert "loss: not known" in out

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NETWORKS = {
     "ngram": "microdollar.learn.counts.ngram.model:NGramModel",
+    "ngram-quantized": "microdollar.learn.counts.ngram.quantize:QuantizedFile",
     "counted": "microdollar.learn.counts.mixed.model:CountedModel",
     "elman": "microdollar.learn.elman:ElmanModel",
 }

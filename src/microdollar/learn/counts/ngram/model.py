@@ -118,31 +118,41 @@ class NGramModel:
         Raises:
             ModelFileError: if they can't be written.
         """
+        turn = canonical_order(self.network.trie)
+        tensors, config = self.saved_counts(turn)
+        weights = {
+            "weight": self.network.weight[turn],
+            "log_backoff": self.network.log_backoff[turn],
+        }
+        save_folder(folder, {**tensors, **weights}, config)
+
+    def saved_counts(
+        self, turn: npt.NDArray[np.uint32]
+    ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """All tensors of a model file but the weights, and its configuration.
+
+        Args:
+            turn: nodes in canonical order.
+        """
         trie = self.network.trie
-        turn = canonical_order(trie)
         place = np.empty(trie.nodes, np.uint32)
         place[turn] = np.arange(trie.nodes, dtype=np.uint32)
         keys = trie.rows[turn[1:], kernels.KEY]
         counts = trie.rows[turn[1:], kernels.COUNT]
-        narrow = counts.max(initial=0) < 2**32
-        save_folder(
-            folder,
-            {
-                "parent": place[keys >> 8],
-                "symbol": (keys & 255).astype(np.uint8),
-                "count": counts.astype(np.uint32 if narrow else np.uint64),
-                "weight": self.network.weight[turn],
-                "log_backoff": self.network.log_backoff[turn],
-                "discounts": self.discounts,
-                **saved_evidence(self.frozen_evidence, self.adaptive_evidence),
-            },
-            saved_config(
-                order=trie.order,
-                strings=trie.nodes - 1,
-                narrow=narrow,
-                train_bytes=self.train_bytes,
-                parameters=self.parameters,
-            ),
+        narrow = bool(counts.max(initial=0) < 2**32)
+        tensors = {
+            "parent": place[keys >> 8],
+            "symbol": (keys & 255).astype(np.uint8),
+            "count": counts.astype(np.uint32 if narrow else np.uint64),
+            "discounts": self.discounts,
+            **saved_evidence(self.frozen_evidence, self.adaptive_evidence),
+        }
+        return tensors, saved_config(
+            order=trie.order,
+            strings=trie.nodes - 1,
+            narrow=narrow,
+            train_bytes=self.train_bytes,
+            parameters=self.parameters,
         )
 
     @classmethod
@@ -153,38 +163,55 @@ class NGramModel:
             ModelFileError: names the file and says what is wrong with it.
         """
         tensors, config = load_folder(folder, network=_NETWORK, tensors=_specs, max_bytes=2**40)
-        file = Path(folder) / "model.safetensors"
-        for name, tensor in tensors.items():
-            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-                raise ModelFileError(
-                    f"{file}: {name} has numbers that are not finite. Build it again."
-                )
-        for name in ("frozen", "adaptive"):
-            if min(tensors[f"{name}_earned"].min(), tensors[f"{name}_given"].min()) < 0:
-                raise ModelFileError(f"{file}: {name} evidence is negative. Build it again.")
-        limits = np.array([1.0, 2.0, 3.0])
-        if (tensors["discounts"] <= 0).any() or (tensors["discounts"] >= limits).any():
-            raise ModelFileError(f"{file}: a discount is outside 0 and its count. Build it again.")
-        if (tensors["count"] >= 2**62).any():
-            raise ModelFileError(f"{file}: a count is beyond 62 bits. Build it again.")
-        try:
-            trie = trie_from_nodes(
-                config["order"],
-                tensors["parent"],
-                tensors["symbol"],
-                tensors["count"].astype(np.int64),
-            )
-        except ValueError as error:
-            raise ModelFileError(
-                f"{file}: the strings are no trie: {error}. Build it again."
-            ) from error
+        trie = checked_trie(folder, tensors, config)
+        network = assemble(trie, tensors["weight"], tensors["log_backoff"])
+        return cls.of_tensors(network, tensors, config)
+
+    @classmethod
+    def of_tensors(
+        cls, network: Network, tensors: dict[str, npt.NDArray[Any]], config: dict[str, Any]
+    ) -> "NGramModel":
+        """A network with the rest of its model file."""
         return cls(
-            network=assemble(trie, tensors["weight"], tensors["log_backoff"]),
+            network=network,
             discounts=tensors["discounts"],
             frozen_evidence=_evidence(tensors, "frozen"),
             adaptive_evidence=_evidence(tensors, "adaptive"),
             train_bytes=config["train_bytes"],
         )
+
+
+def checked_trie(
+    folder: Path, tensors: dict[str, npt.NDArray[Any]], config: dict[str, Any]
+) -> Trie:
+    """The trie of a model file.
+
+    Raises:
+        ModelFileError: if numbers are impossible, or the strings are no trie.
+    """
+    file = Path(folder) / "model.safetensors"
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ModelFileError(f"{file}: {name} has numbers that are not finite. Build it again.")
+    for name in ("frozen", "adaptive"):
+        if min(tensors[f"{name}_earned"].min(), tensors[f"{name}_given"].min()) < 0:
+            raise ModelFileError(f"{file}: {name} evidence is negative. Build it again.")
+    limits = np.array([1.0, 2.0, 3.0])
+    if (tensors["discounts"] <= 0).any() or (tensors["discounts"] >= limits).any():
+        raise ModelFileError(f"{file}: a discount is outside 0 and its count. Build it again.")
+    if (tensors["count"] >= 2**62).any():
+        raise ModelFileError(f"{file}: a count is beyond 62 bits. Build it again.")
+    try:
+        return trie_from_nodes(
+            config["order"],
+            tensors["parent"],
+            tensors["symbol"],
+            tensors["count"].astype(np.int64),
+        )
+    except ValueError as error:
+        raise ModelFileError(
+            f"{file}: the strings are no trie: {error}. Build it again."
+        ) from error
 
 
 def from_counts(
@@ -229,7 +256,8 @@ def saved_config(
     }
 
 
-def _specs(config: dict[str, Any]) -> dict[str, TensorSpec]:
+def specs_of_counts(config: dict[str, Any]) -> dict[str, TensorSpec]:
+    """What a model file has beside its weights."""
     order, strings, train_bytes = (config[key] for key in ("order", "strings", "train_bytes"))
     if not all(type(value) is int and value >= 0 for value in (order, strings, train_bytes)):
         raise ValueError("order, strings and train_bytes must be whole numbers, at least 0")
@@ -246,10 +274,13 @@ def _specs(config: dict[str, Any]) -> dict[str, TensorSpec]:
         "parent": TensorSpec(dtype="uint32", shape=(strings,)),
         "symbol": TensorSpec(dtype="uint8", shape=(strings,)),
         "count": TensorSpec(dtype=config["count_dtype"], shape=(strings,)),
-        "weight": TensorSpec(dtype="float32", shape=(strings + 1,)),
-        "log_backoff": TensorSpec(dtype="float32", shape=(strings + 1,)),
         "discounts": TensorSpec(dtype="float64", shape=(order + 1, 3)),
     }
+
+
+def _specs(config: dict[str, Any]) -> dict[str, TensorSpec]:
+    weights = TensorSpec(dtype="float32", shape=(config["strings"] + 1,))
+    return specs_of_counts(config) | {"weight": weights, "log_backoff": weights}
 
 
 def _evidence(tensors: dict[str, npt.NDArray[Any]], kind: str) -> Evidence:

@@ -36,6 +36,8 @@ from microdollar.learn.counts.scale.grams import (
 )
 
 _Pairs = npt.NDArray[np.uint16]
+_BLOCK = 1 << 17
+"""Strings turned into levels at once: what they read and write stays in a processor's cache."""
 _SPARE = 300
 """Strings that contexts left open by an earlier block may still give: 256 a level, and ends."""
 
@@ -176,5 +178,5 @@ def count_levels(
     ]
     ends = ends_of(bytes(data[:order]), bytes(data[-order:]) if order else b"", order)
     merged = merge_all(pieces)
-    blocks = (merged.part(at, at + PIECE_BYTES) for at in range(0, len(merged), PIECE_BYTES))
+    blocks = (merged.part(at, at + _BLOCK) for at in range(0, len(merged), _BLOCK))
     return list(close_all(blocks, order, ends, raw=raw, keys=keys))

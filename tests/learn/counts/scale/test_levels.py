@@ -12,7 +12,7 @@ from microdollar.learn.counts.ngram.kernels import COUNT, KEY
 from microdollar.learn.counts.ngram.trie import Trie
 from microdollar.learn.counts.scale import levels
 from microdollar.learn.counts.scale.grams import sorted_grams
-from microdollar.learn.counts.scale.levels import close_all, count_levels, ends_of
+from microdollar.learn.counts.scale.levels import Levels, close_all, count_levels, ends_of
 from microdollar.learn.counts.scale.merge import merge_all
 
 TEXTS = st.one_of(
@@ -119,3 +119,15 @@ def test_real_text_and_the_keys_of_its_contexts(order):
         fanout = np.concatenate([block[k].fanout for block in blocks])
         longer = Counter(s[1:] for s in strings if len(s) == k + 1) if k < order else Counter()
         assert fanout.tolist() == [longer[key[:k][::-1]] for key in keys]
+
+
+def test_wide_counts_are_the_same():
+    text = b"the same counts, half as wide or not, " * 9
+    grams, ends = sorted_grams(np.frombuffer(text, np.uint8), 5), ends_of(text[:5], text[-5:], 5)
+    for narrow, wide in zip(
+        Levels(5, ends).close(grams, last=True),
+        Levels(5, ends, wide=True).close(grams, last=True),
+        strict=True,
+    ):
+        assert wide.count.dtype == np.int64
+        assert np.array_equal(narrow.count, wide.count)

@@ -126,7 +126,7 @@ class WindowCounts:
         """Take in the next block of levels 0 to ``order``, with keys."""
         for wanted, level in zip(self._wanted, levels, strict=True):
             wanted.at = _join(
-                level.high, level.low, level.shape, level.symbol, level.count,
+                level.high, level.low, level.shape, level.symbol, level.count.astype(np.int64),
                 wanted.level.high, wanted.level.low, wanted.first, wanted.level.symbol,
                 wanted.at, wanted.count, wanted.total, wanted.statistics,
             )  # fmt: skip

@@ -19,6 +19,7 @@ follows from how many strings end in each byte (the LF mapping of Burrows and Wh
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +81,8 @@ class Level:
 
     symbol: ByteArray
     """Shape (strings,): the last byte."""
-    count: Counts
-    """Shape (strings,): at least 1."""
+    count: Counts | npt.NDArray[np.uint32]
+    """Shape (strings,): at least 1; half as wide where the text is short enough for it."""
     shape: npt.NDArray[np.uint32]
     """Shape (contexts,): children | fanout << 16."""
     high: Words
@@ -102,7 +103,9 @@ class Level:
 class Levels:
     """Turns blocks of sorted strings into blocks of all levels."""
 
-    def __init__(self, order: int, ends: Ends, *, raw: bool = False, keys: bool = False) -> None:
+    def __init__(
+        self, order: int, ends: Ends, *, raw: bool = False, keys: bool = False, wide: bool = False
+    ) -> None:
         """Begin.
 
         Args:
@@ -110,8 +113,10 @@ class Levels:
             ends: what strings of full length do not show.
             raw: count occurrences at every level instead of continuations.
             keys: give the contexts' keys as well.
+            wide: counts may be 2**32 and more, since the text has so many bytes.
         """
         self.order, self.ends, self.raw, self.keys = order, ends, raw, keys
+        self._dtype = np.int64 if wide else np.uint32
         depth = order + 1
         self._seen, self._kinds = np.zeros(depth * 256, np.int64), np.zeros(depth * 4, np.uint64)
         self._fan = np.zeros(depth, np.int64)
@@ -121,7 +126,8 @@ class Levels:
     def close(self, block: Grams, *, last: bool) -> list[Level]:
         """Levels 0 to ``order`` of the contexts that ``block``, or the end of all, closes."""
         depth, room = self.order + 1, len(block) + _SPARE
-        symbols, counts = np.empty(depth * room, np.uint8), np.empty(depth * room, np.int64)
+        symbols = np.empty(depth * room, np.uint8)
+        counts: npt.NDArray[Any] = np.empty(depth * room, self._dtype)
         shapes = np.empty(depth * room, np.uint32)
         keyed = depth * room if self.keys else 0
         key_high, key_low = np.empty(keyed, np.uint64), np.empty(keyed, np.uint64)

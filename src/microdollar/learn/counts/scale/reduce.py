@@ -119,7 +119,8 @@ class Reducer:
         """The merged strings of the first ``size`` bytes, after ``note`` has seen their levels."""
         order = min(self.order, size)
         first, last = self.source.read(0, order), self.source.read(size - order, size)
-        levels = Levels(self.order, ends_of(bytes(first), bytes(last), self.order), keys=keys)
+        ends = ends_of(bytes(first), bytes(last), self.order)
+        levels = Levels(self.order, ends, keys=keys, wide=size >= 2**32)
         for block in self._merged(runs):
             note(levels.close(block, last=False))
             yield block

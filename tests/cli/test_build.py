@@ -144,7 +144,11 @@ def empty_file(tmp_path: Path) -> list[str]:
             "corpus 'text' has 2,600 bytes; 1,000,000 training bytes from byte 0 on would end at "
             "1,000,000. Give --train-bytes 2600 or fewer.",
         ),
-        (lambda _: ["text", "--network", "ngrm"], 2, "'ngrm' is not one of 'ngram', 'counted', 'satrnn'"),
+        (
+            lambda _: ["text", "--network", "ngrm"],
+            2,
+            "'ngrm' is not one of 'ngram', 'counted', 'satrnn'",
+        ),
         (lambda _: ["text", "--order", "1000"], 2, "order 1000 is not within"),
         (lambda _: ["text", "--hidden", "9"], 2, "--hidden belongs to --network satrnn, not to"),
         (

@@ -62,7 +62,6 @@ def read_plan(
         UsageError: if a name is unknown, or a value can't be.
     """
     from microdollar.spec.build import changed_plan, serving_plan, training_plan
-    from microdollar.spec.load import load_plan
     from microdollar.spec.model_catalog import load_model_spec
     from microdollar.spec.training import TrainingPlan
 
@@ -77,6 +76,8 @@ def read_plan(
         if generate is not None:
             return serving_plan(spec, "this" if device is None else device, generate, given)
         return training_plan(spec, "this" if device is None else device, given)
+    from microdollar.spec.load import load_plan
+
     plan = load_plan(file).plan
     if device is not None:
         plan = replace(plan, device=device)
@@ -92,12 +93,13 @@ def read_plan(
 
 def _is_plan(name: str) -> bool:
     """Whether a name is that of a plan: of the package, or a TOML file that is no model's."""
+    from microdollar.spec.shipped import shipped_plans
+
+    if name.strip().casefold() in shipped_plans():
+        return True
+    if not name.casefold().endswith(".toml"):
+        return False
     from microdollar.spec.extends import KINDS
-    from microdollar.spec.load import list_plans
     from microdollar.spec.model_catalog import parse_toml
 
-    if name.strip().casefold() in list_plans():
-        return True
-    return name.casefold().endswith(".toml") and bool(
-        {"extends", *KINDS} & parse_toml(Path(name)).keys()
-    )
+    return bool({"extends", *KINDS} & parse_toml(Path(name)).keys())

@@ -65,6 +65,7 @@ from microdollar.spec.extends import KINDS, extended, is_path
 from microdollar.spec.model import ModelSpec
 from microdollar.spec.model_catalog import load_model_spec, parse_toml
 from microdollar.spec.plan import Plan, learner_plan
+from microdollar.spec.shipped import shipped_plans
 from microdollar.spec.tables import build, require_keys, require_table, require_tables, require_type
 from microdollar.spec.training import (
     Layout,
@@ -107,7 +108,7 @@ def load_plan(name_or_path: str | Path) -> PlanFile:
     >>> load_plan("rl-token-compression").plan.steps
     312500
     """
-    shipped = _shipped()
+    shipped = shipped_plans()
     text, path = str(name_or_path), Path(name_or_path)
     path = shipped.get(text.strip().casefold(), path)
     if path.suffix.casefold() != ".toml":
@@ -117,7 +118,7 @@ def load_plan(name_or_path: str | Path) -> PlanFile:
 
 def list_plans() -> tuple[str, ...]:
     """Names of the plans that ship with the package."""
-    return tuple(_shipped())
+    return tuple(shipped_plans())
 
 
 def plan_from_table(table: object, *, name: str, folder: Path | None = None) -> PlanFile:
@@ -132,7 +133,7 @@ def plan_from_table(table: object, *, name: str, folder: Path | None = None) -> 
         UnknownNameError: for a model or a device that no catalog knows.
         SpecError: naming the field, its value and what is accepted.
     """
-    top = extended(require_table(table, "the plan"), folder, _shipped())
+    top = extended(require_table(table, "the plan"), folder, shipped_plans())
     require_keys(top, _KEYS, "the plan")
     for key in ("name", "notes", "device", "learner"):
         require_type(str, top.get(key, ""), key)
@@ -166,11 +167,6 @@ def _of_layers(top: Mapping[str, Any], folder: Path | None) -> TrainingPlan | Se
     if "train" in top:
         return _training(top, model, top["device"], layout, folder)
     return _serving(top, model, top["device"], layout)
-
-
-def _shipped() -> dict[str, Path]:
-    folder = Path(__file__).parent / "catalog" / "plans"
-    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
 
 
 def _model(value: object, where: str, folder: Path | None) -> ModelSpec:

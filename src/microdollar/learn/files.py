@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from microdollar.errors import MissingExtraError, ModelFileError
 from microdollar.files import made_folder
+from microdollar.learn.strict_json import bad, json_object, show
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -166,11 +167,11 @@ def load_folder(
     config = read_config(folder)
     path = folder / CONFIG_NAME
     if config["network"] != network:
-        _bad(path, f"network is {_show(config['network'])}, want {network!r}")
+        bad(path, f"network is {show(config['network'])}, want {network!r}")
     try:
         specs = tensors(config) if callable(tensors) else tensors
     except (KeyError, TypeError, ValueError) as error:
-        _bad(path, f"unusable value ({type(error).__name__}: {_show(str(error))})")
+        bad(path, f"unusable value ({type(error).__name__}: {show(str(error))})")
     path = folder / TENSORS_NAME
     with _regular_file(path, max_bytes) as (file, size):
         entries, data_start = _read_header(path, file, size)
@@ -191,34 +192,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = Path(folder) / CONFIG_NAME
     with _regular_file(path, MAX_CONFIG_BYTES) as (file, size):
         raw = _read(path, file, size)
-    config = _json_object(path, raw, "the file")
+    config = json_object(path, raw, "the file")
     if config.pop("format", None) != FORMAT:
-        _bad(path, f"not a model of {FORMAT} (it has no 'format': '{FORMAT}')")
+        bad(path, f"not a model of {FORMAT} (it has no 'format': '{FORMAT}')")
     version = config.pop("format_version", None)
     if type(version) is not int or version < 1:
-        _bad(path, f"format_version must be a positive integer, got {_show(version)}")
+        bad(path, f"format_version must be a positive integer, got {show(version)}")
     if version > FORMAT_VERSION:
-        _bad(
+        bad(
             path,
-            f"format_version {_show(version)} is newer than {FORMAT_VERSION}, which this version "
+            f"format_version {show(version)} is newer than {FORMAT_VERSION}, which this version "
             "of microdollar reads",
             "Type: pip install --upgrade microdollar",
         )
     if not isinstance(config.get("network"), str):
-        _bad(path, "it has no 'network' that names what was saved")
+        bad(path, "it has no 'network' that names what was saved")
     return config
-
-
-def _bad(
-    path: Path, what: str, hint: str = "Build the model again, or name another folder."
-) -> NoReturn:
-    raise ModelFileError(f"{path}: {what}. {hint}")
-
-
-def _show(value: object) -> str:
-    """A value from a file, short and printable."""
-    text = ascii(value) if not isinstance(value, int) or abs(value) < 2**64 else "a huge number"
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _storable(name: str, array: "Array") -> "Array":
@@ -237,7 +226,7 @@ def _refuse_foreign(folder: Path, target: Path) -> None:
     except FileNotFoundError:
         return
     if target == Path.cwd() or os.path.ismount(target):
-        _bad(folder, "the folder itself can't be replaced", f"Type {folder / 'model'} instead.")
+        bad(folder, "the folder itself can't be replaced", f"Type {folder / 'model'} instead.")
     foreign = [name for name in names if name not in (TENSORS_NAME, CONFIG_NAME)]
     if not foreign and names:
         try:
@@ -245,9 +234,9 @@ def _refuse_foreign(folder: Path, target: Path) -> None:
         except ModelFileError:
             foreign = names
     if foreign:
-        _bad(
+        bad(
             folder,
-            f"holds files that are not a model of {FORMAT} ({_show(foreign[0])}), "
+            f"holds files that are not a model of {FORMAT} ({show(foreign[0])}), "
             "so it was left as it is",
             "Name a new folder.",
         )
@@ -370,15 +359,15 @@ def _regular_file(path: Path, max_bytes: int) -> Iterator[tuple[FileIO, int]]:
     try:
         file = FileIO(os.open(path, flags))
     except FileNotFoundError:
-        _bad(path, "no such file", "Name a folder that microdollar build wrote.")
+        bad(path, "no such file", "Name a folder that microdollar build wrote.")
     except (OSError, ValueError) as error:
-        _bad(path, f"can't be opened: {getattr(error, 'strerror', None) or error}")
+        bad(path, f"can't be opened: {getattr(error, 'strerror', None) or error}")
     with file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            _bad(path, "not a regular file")
+            bad(path, "not a regular file")
         if status.st_size > max_bytes:
-            _bad(path, f"has {status.st_size} bytes, more than the {max_bytes} that are accepted")
+            bad(path, f"has {status.st_size} bytes, more than the {max_bytes} that are accepted")
         yield file, status.st_size
 
 
@@ -394,46 +383,10 @@ def _fill(path: Path, file: FileIO, buffer: memoryview) -> None:
         try:
             got = file.readinto(buffer[done:])
         except OSError as error:
-            _bad(path, f"can't be read: {error.strerror or error}")
+            bad(path, f"can't be read: {error.strerror or error}")
         if not got:
-            _bad(path, f"truncated: it ended {len(buffer) - done} bytes too early")
+            bad(path, f"truncated: it ended {len(buffer) - done} bytes too early")
         done += got
-
-
-def _json_object(path: Path, raw: bytes, what: str) -> dict[str, Any]:
-    try:
-        value = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-        json.dumps(value, ensure_ascii=False).encode()  # fails on half a surrogate pair
-    except RecursionError:
-        _bad(path, f"{what} is nested too deeply")
-    except ValueError as error:
-        _bad(path, f"{what} is not valid JSON ({_show(str(error))})")
-    if not isinstance(value, dict):
-        _bad(path, f"{what} is not a JSON object")
-    return value
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("the same key twice")
-    return found
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number beyond the range of a double")
-    return value
 
 
 def _read_header(path: Path, file: FileIO, size: int) -> tuple[list[_Entry], int]:
@@ -443,21 +396,21 @@ def _read_header(path: Path, file: FileIO, size: int) -> tuple[list[_Entry], int
     the tensors' offsets must cover exactly once.
     """
     if size < 8:
-        _bad(path, f"truncated or empty: {size} bytes")
+        bad(path, f"truncated or empty: {size} bytes")
     length = int.from_bytes(_read(path, file, 8), "little")
     if length > min(size - 8, MAX_HEADER_BYTES):
-        _bad(path, f"truncated or not a safetensors file: its header would have {length} bytes")
-    header = _json_object(path, _read(path, file, length), "the header")
+        bad(path, f"truncated or not a safetensors file: its header would have {length} bytes")
+    header = json_object(path, _read(path, file, length), "the header")
     header.pop("__metadata__", None)
     entries = [_entry(path, name, value) for name, value in header.items()]
     entries.sort(key=lambda entry: (entry.begin, entry.end))
     position = 0
     for entry in entries:
         if entry.begin != position:
-            _bad(path, f"tensor {_show(entry.name)} overlaps another or leaves a hole")
+            bad(path, f"tensor {show(entry.name)} overlaps another or leaves a hole")
         position = entry.end
     if position != size - 8 - length:
-        _bad(path, f"truncated or too long: {size - 8 - length} bytes of data, want {position}")
+        bad(path, f"truncated or too long: {size - 8 - length} bytes of data, want {position}")
     return entries, 8 + length
 
 
@@ -465,19 +418,19 @@ def _entry(path: Path, name: str, value: object) -> _Entry:
     import numpy as np
 
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        _bad(path, f"tensor {_show(name)} is not described by dtype, shape and data_offsets")
+        bad(path, f"tensor {show(name)} is not described by dtype, shape and data_offsets")
     if not isinstance(value["dtype"], str) or value["dtype"] not in _DTYPES:
-        _bad(path, f"tensor {_show(name)} has the unknown type {_show(value['dtype'])}")
+        bad(path, f"tensor {show(name)} has the unknown type {show(value['dtype'])}")
     shape, offsets = _sizes(value["shape"]), _sizes(value["data_offsets"])
     if shape is None or len(shape) > 8 or offsets is None or len(offsets) != 2:
-        _bad(path, f"tensor {_show(name)} has an impossible shape or place")
+        bad(path, f"tensor {show(name)} has an impossible shape or place")
     dtype = _DTYPES[value["dtype"]]
     itemsize = np.dtype(dtype).itemsize
     # numpy refuses (0, 2**62) though it holds nothing, so empty sizes count as 1 here.
     if math.prod(max(extent, 1) for extent in shape) * itemsize >= 2**62:
-        _bad(path, f"tensor {_show(name)} has the impossible shape {_show(shape)}")
+        bad(path, f"tensor {show(name)} has the impossible shape {show(shape)}")
     if offsets[1] - offsets[0] != math.prod(shape) * itemsize:
-        _bad(path, f"tensor {_show(name)}: shape {_show(shape)} does not fit its bytes")
+        bad(path, f"tensor {show(name)}: shape {show(shape)} does not fit its bytes")
     return _Entry(name=name, dtype=dtype, shape=shape, begin=offsets[0], end=offsets[1])
 
 
@@ -491,26 +444,26 @@ def _match(path: Path, entries: list[_Entry], specs: TensorSpecs, config: dict[s
     """Raise unless the tensors are exactly those of ``specs``, types and shapes included."""
     names = {entry.name for entry in entries}
     if missing := sorted(set(specs) - names):
-        _bad(path, f"tensor {missing[0]!r} is missing")
+        bad(path, f"tensor {missing[0]!r} is missing")
     if unknown := sorted(names - set(specs)):
-        _bad(path, f"tensor {_show(unknown[0])} does not belong to this network")
+        bad(path, f"tensor {show(unknown[0])} does not belong to this network")
     free: dict[str, int] = {}
     for entry in entries:
         spec = specs[entry.name]
         if entry.dtype != spec.dtype or len(entry.shape) != len(spec.shape):
-            _bad(path, _differs(entry, spec, config))
+            bad(path, _differs(entry, spec, config))
         for extent, want in zip(entry.shape, spec.shape, strict=True):
             if isinstance(want, str):
                 want = config[want] if want in config else free.setdefault(want, extent)
             if type(want) is not int or extent != want:
-                _bad(path, _differs(entry, spec, config | free))
+                bad(path, _differs(entry, spec, config | free))
         if spec.check and (complaint := spec.check(entry.shape)):
-            _bad(path, f"tensor {entry.name!r}: {complaint}")
+            bad(path, f"tensor {entry.name!r}: {complaint}")
 
 
 def _differs(entry: _Entry, spec: TensorSpec, known: dict[str, Any]) -> str:
     want = ", ".join(
-        f"{extent} = {_show(known[str(extent)])}" if extent in known else str(extent)
+        f"{extent} = {show(known[str(extent)])}" if extent in known else str(extent)
         for extent in spec.shape
     )
     return f"tensor {entry.name!r} is {entry.dtype} {entry.shape}, want {spec.dtype} ({want})"
@@ -528,7 +481,7 @@ def _read_tensors(
         try:
             array: Array = np.empty(entry.shape, dtype=dtype.newbyteorder("<"))
         except MemoryError:
-            _bad(path, f"tensor {entry.name!r} does not fit in memory ({entry.shape})")
+            bad(path, f"tensor {entry.name!r} does not fit in memory ({entry.shape})")
         if array.size:
             _fill(path, file, array.data.cast("B"))
         tensors[entry.name] = array.astype(dtype, copy=False)

@@ -46,7 +46,11 @@ SHOWN = {
         "sign-conditioned dynamics, optimised W_y": "sign-cond. + W_y",
         "Boolean readout, optimised W_y": "Boolean + W_y",
     },
-    "costs": {"byte frequencies": "byte frequencies", "n-gram network": "n-gram network"},
+    "costs": {
+        "byte frequencies": "byte frequencies",
+        "n-gram network": "n-gram network",
+        "counted": "counted",
+    },
 }
 """Rows that are drawn and their labels: each model once. Halves are scored on other bytes, hashes
 repeat the readouts, and a label that would cover another is of no use."""

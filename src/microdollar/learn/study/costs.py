@@ -2,6 +2,7 @@
 
 import math
 
+from microdollar.learn.counts.mixed.learner import Counted
 from microdollar.learn.counts.ngram.learner import NGram
 from microdollar.learn.study import readout
 from microdollar.learn.study.rows import Outcome, Study, stopwatch
@@ -9,7 +10,7 @@ from microdollar.work.formulas.study import marginal_work
 
 
 def costs(study: Study) -> list[Outcome]:
-    """No model (8 bits), byte frequencies, and the telescoped n-gram network on the same bytes.
+    """No model (8 bits), byte frequencies, and the learners that count, on the same bytes.
 
     Together with every row of the experiments 2 to 10 that has bits, these are the picture: bits on
     held-out bytes against what it cost to get there from the bytes.
@@ -27,19 +28,21 @@ def costs(study: Study) -> list[Outcome]:
             seconds=watch.seconds,
         ),
     ]
-    learner = NGram()
+    return [*rows, _learnt("n-gram network", NGram(), study), _learnt("counted", Counted(), study)]
+
+
+def _learnt(key: str, learner: NGram | Counted, study: Study) -> Outcome:
+    """Frozen scores of a learner with its usual options, and what learning cost."""
+    train = study.slice.train
     learner.warm_up()
     work = learner.work(learner.describe(train))
     with stopwatch() as watch:
         model = learner.fit(train, progress=study.progress)
-    rows.append(
-        Outcome(
-            key="n-gram network",
-            train=model.bits_per_byte(train[1:], context=train[:1]),
-            test=model.bits_per_byte(test, context=study.slice.context),
-            detail=learner.config(),
-            work=work,
-            seconds=watch.seconds,
-        )
+    return Outcome(
+        key=key,
+        train=model.bits_per_byte(train[1:], context=train[:1]),
+        test=model.bits_per_byte(study.slice.test, context=study.slice.context),
+        detail=learner.config(),
+        work=work,
+        seconds=watch.seconds,
     )
-    return rows

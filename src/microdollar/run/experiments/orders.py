@@ -27,8 +27,6 @@ SCALES = ("document", "full", "both")
 DOCUMENT_BYTES = (520, 1024)
 """The document's two settings. Its 520 bytes are not published: the first 520 of the corpus stand
 for them. Its other setting is the first 1,024 bytes of enwik8."""
-VERSION = 1
-"""Of the experiments: grows when a formula changes, so that kept results are not mixed."""
 RESULTS = "results.json"
 
 
@@ -62,7 +60,7 @@ def run_experiments(
     """Run what is not in the folder yet, and put everything together.
 
     Each experiment on each slice is one file ``parts/SLICE-NAME.json``, written whole when it has
-    finished, with a key of the experiments' version, the seed and the bytes; one with another key
+    finished, with a key of the experiment's version, the seed and the bytes; one with another key
     is run again. Trained networks are kept in ``models``. A run that was killed goes on from there.
 
     Args:
@@ -97,7 +95,6 @@ def run_experiments(
         "command": command,
         "commit": commit(),
         "versions": versions(),
-        "experiments_version": VERSION,
         "seed": order.seed,
         "corpus": {"name": corpus.name, "sha256": corpus.sha256},
         "slices": {
@@ -146,7 +143,7 @@ def _run(
     from microdollar.learn.study import Study
 
     path = folder / "parts" / f"{piece.name}-{experiment.name}.json"
-    key = _key(order, piece)
+    key = _key(order, experiment, piece)
     kept = _read(path)
     if kept is not None and kept.get("key") == key:
         return kept
@@ -170,8 +167,8 @@ def _run(
     return part
 
 
-def _key(order: Order, piece: "Slice") -> str:
-    digest = hashlib.sha256(f"{VERSION} {order.seed} {len(piece.train)} ".encode())
+def _key(order: Order, experiment: "Experiment", piece: "Slice") -> str:
+    digest = hashlib.sha256(f"{experiment.version} {order.seed} {len(piece.train)} ".encode())
     digest.update(piece.train.data)
     digest.update(piece.test.data)
     return digest.hexdigest()

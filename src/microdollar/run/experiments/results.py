@@ -39,6 +39,7 @@ def assemble(
                 "name": experiment.name,
                 "title": experiment.title,
                 "section": experiment.section,
+                "version": experiment.version,
                 "wall_seconds": {
                     part["slice"]: part["wall_seconds"]
                     for part in parts

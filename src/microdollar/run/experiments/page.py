@@ -58,7 +58,8 @@ _NOTES = {
     "slices, 4 on the long one.",
     "dynamics": "500 epochs of full-batch descent; on the long slice 3 passes of Adam over the "
     "first 300,000 states.",
-    "costs": "Both ends of the scale.",
+    "costs": "Both ends of the scale. What `counted` makes of its opinions is learnt where each "
+    "byte is new: 520 bytes teach it to distrust what it knows when it meets them again.",
 }
 
 _PLURAL = {"holds": "hold", "does not hold": "do not", "can't be told": "can't be told"}

@@ -86,8 +86,8 @@ def _encode(new: Tensor, momentum: Tensor, state: State, rows: slice) -> Tensor:
     state["m_scale"][rows] = scale
     state["m_sum"][rows] = _sums(nibble)
     # Adding half a step to the bits rounds the magnitude, and carries into the exponent.
-    rounded: Tensor = (new.view(torch.int32) + (_MASK + 1) // 2) & ~_MASK
-    return rounded | nibble
+    bits: Tensor = ((new.view(torch.int32) + (_MASK + 1) // 2) & ~_MASK) | nibble
+    return bits
 
 
 def _sums(nibble: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """What one device does after the last micro-batch: the optimizer, over the weights it holds."""
 
+from microdollar.estimator.coded_state import coded_share
 from microdollar.estimator.model_flops import matrices
 from microdollar.estimator.model_layers import stage_counts
 from microdollar.spec.model import ModelSpec
+from microdollar.spec.parameter_shapes import adapter_shapes, model_shapes
 from microdollar.spec.parameters import (
     block_parameters,
     count_parameters,
@@ -82,12 +84,14 @@ def _update(model: ModelSpec, lora: Lora | None, plan: TrainingPlan, threads: in
             )
         )
     update = UPDATES[train.optimizer]
+    shapes = model_shapes(model) if lora is None else adapter_shapes(model, lora)
+    state = coded_share(train.optimizer, shapes)
     ops.append(
         Op(
             name="optimizer",
             kind="elementwise",
             flops=update.flops * own,
-            bytes_moved=round(own * _bytes_moved(train, update, gradient)),
+            bytes_moved=round(own * _bytes_moved(train, update, gradient, state)),
             shape=(own,),
             runtime="torch",
             calls=update.calls,
@@ -99,12 +103,15 @@ def _update(model: ModelSpec, lora: Lora | None, plan: TrainingPlan, threads: in
     return ops
 
 
-def _bytes_moved(train: TrainSpec, update: Update, gradient: int) -> float:
+def _bytes_moved(
+    train: TrainSpec, update: Update, gradient: int, coded: float | None = None
+) -> float:
     """Of one parameter: gradient read, state read and written, weights read and written."""
     weight = WEIGHT_BYTES[train.precision]
     mixed = train.master and weight < MASTER_BYTES
     weights = 2 * MASTER_BYTES + weight if mixed else 2 * weight
-    return gradient + 2 * update.state_bytes + weights
+    state = update.state_bytes if coded is None else coded
+    return update.gradient_reads * gradient + 2 * state + weights
 
 
 def _orthogonalise(

@@ -21,6 +21,7 @@ OPTIMIZERS = (
     "lion",
     "muon",
     "collins",
+    "collins-mini",
 )
 
 

@@ -41,7 +41,6 @@ def per_parameter(**fields):
         ({"precision": "float32", "optimizer": "momentum"}, 12),
         ({"precision": "float32", "optimizer": "lion"}, 12),
         ({"optimizer": "adamw-8bit"}, 10 + 8 / 256),
-        ({"optimizer": "collins"}, 8.52),
         ({"master": False}, 8),
         ({"optimizer": "adafactor"}, 8 + 8 / 512),
         # BF16_Optimizer of DeepSpeed: 16-bit weights, gradients twice, sharded float32 state.

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+from microdollar.estimator.coded_state import coded_share
 from microdollar.estimator.memory.activations import block_memory, hidden_bytes, logits_bytes
 from microdollar.estimator.memory.profiles import plan_profile
 from microdollar.estimator.memory.states import element_bytes, trained_bytes
+from microdollar.spec.parameter_shapes import model_shapes
 from microdollar.spec.parameters import count_parameters
 from microdollar.spec.training import TrainingPlan
 
@@ -38,7 +40,8 @@ def other_models(plan: TrainingPlan) -> OtherBytes:
             forward = logits / 4 + 8 * hidden_bytes(model, train, layout)
             temporary = max(temporary, forward)
             continue
-        each = trained_bytes(train, profile, width=model.hidden, table=False)
+        coded = coded_share(train.optimizer, model_shapes(model))
+        each = trained_bytes(train, profile, width=model.hidden, table=False, coded=coded)
         states += parameters * (
             each.weight + each.gradient + each.resident_gradient + each.optimizer
         )

@@ -5,6 +5,7 @@ Apart from :func:`find_peak`, which says how much of it is there at the worst mo
 
 from dataclasses import dataclass
 
+from microdollar.estimator.coded_state import coded_share
 from microdollar.estimator.memory.activations import (
     block_memory,
     embedding_bytes,
@@ -13,6 +14,7 @@ from microdollar.estimator.memory.activations import (
 )
 from microdollar.estimator.memory.profiles import plan_profile
 from microdollar.estimator.memory.states import element_bytes, trained_bytes
+from microdollar.spec.parameter_shapes import model_shapes
 from microdollar.spec.parameters import count_parameters
 from microdollar.spec.training import TrainingPlan
 
@@ -39,7 +41,8 @@ def held_bytes(plan: TrainingPlan) -> HeldBytes:
         if not trains:
             weights += parameters * element_bytes(train)
             continue
-        each = trained_bytes(train, profile, width=model.hidden, table=False)
+        coded = coded_share(train.optimizer, model_shapes(model))
+        each = trained_bytes(train, profile, width=model.hidden, table=False, coded=coded)
         weights += parameters * each.weight
         gradients += parameters * (each.gradient + each.resident_gradient)
         optimizer += parameters * each.optimizer

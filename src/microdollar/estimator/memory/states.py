@@ -14,10 +14,9 @@ MOMENT_BYTES = {
     "muon": 4.0,  # one momentum for matrices; tables and head are Adam's, see states_of
     # Two bytes and two float32 scales for each block of 256 (arXiv:2110.02861; bitsandbytes).
     "adamw-8bit": 2.0 + 2 * 4 / 256,
-    # 4-bit momentum and a factored second moment (the project's default; assumed until measured).
-    "collins": 0.52,
 }
-"""Optimizer state in float32 for each parameter; Adafactor's is per row and column."""
+"""Optimizer state in float32 for each parameter; Adafactor's is per row and column, Collins's by
+the shape of each tensor."""
 _QUANTISED_BYTES = {
     "float32": 4.0,
     "bfloat16": 2.0,
@@ -49,7 +48,9 @@ def element_bytes(train: TrainSpec) -> int:
     return 4 if train.precision in ("float32", "tf32") else 2
 
 
-def trained_bytes(train: TrainSpec, profile: Profile, *, width: int, table: bool) -> StateBytes:
+def trained_bytes(
+    train: TrainSpec, profile: Profile, *, width: int, table: bool, coded: float | None = None
+) -> StateBytes:
     """Bytes for each parameter that is trained.
 
     Args:
@@ -57,6 +58,7 @@ def trained_bytes(train: TrainSpec, profile: Profile, *, width: int, table: bool
         profile: what the software keeps.
         width: rows or columns of its matrices, for factored states.
         table: whether they are those of a token table or head.
+        coded: bytes of moments for each parameter, where the shapes of tensors decide them.
 
     16-bit training with float32 masters is 2 + 2 + 12 bytes with Adam (ZeRO, arXiv:1910.02054,
     section 3.1); without masters, moments are as wide as the weights.
@@ -68,7 +70,7 @@ def trained_bytes(train: TrainSpec, profile: Profile, *, width: int, table: bool
     master = 4.0 if train.master and not wide else 0.0
     scale = 1.0 if wide or train.master else size / 4
     step = profile.step_bytes * (size / 4 if not wide and not train.master else 1)
-    if both or train.optimizer == "sgd":
+    if both or train.optimizer == "sgd" or coded is not None:
         step = 0.0
     return StateBytes(
         weight=float(size),
@@ -76,7 +78,9 @@ def trained_bytes(train: TrainSpec, profile: Profile, *, width: int, table: bool
         resident_gradient=2.0 if both else 0.0,
         # The 16-bit weights before they were flattened (assumed).
         cached=2.0 if both else 0.0,
-        optimizer=master + scale * _moments(train.optimizer, width=width, table=table),
+        # Codes are as wide whatever the weights are.
+        optimizer=master
+        + (scale * _moments(train.optimizer, width=width, table=table) if coded is None else coded),
         step=step,
     )
 
@@ -98,13 +102,13 @@ def frozen_weight_bytes(train: TrainSpec, *, table: bool) -> float:
     return _QUANTISED_BYTES[dtype]
 
 
-def adapter_bytes(train: TrainSpec, width: int) -> StateBytes:
+def adapter_bytes(train: TrainSpec, width: int, coded: float | None = None) -> StateBytes:
     """Bytes for each weight of an adapter, which is trained in float32 (peft's default)."""
     return StateBytes(
         weight=4.0,
         gradient=4.0,
         resident_gradient=0.0,
         cached=0.0,
-        optimizer=_moments(train.optimizer, width=width, table=False),
-        step=4.0,
+        optimizer=_moments(train.optimizer, width=width, table=False) if coded is None else coded,
+        step=4.0 if coded is None else 0.0,
     )

@@ -1,7 +1,9 @@
 """States of one pipeline stage on one device, after every kind of sharding."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from microdollar.estimator.coded_state import coded_share
 from microdollar.estimator.memory.profiles import Profile
 from microdollar.estimator.memory.stages import Stage
 from microdollar.estimator.memory.states import (
@@ -12,6 +14,14 @@ from microdollar.estimator.memory.states import (
     trained_bytes,
 )
 from microdollar.spec.model import Block, MixtureOfExperts
+from microdollar.spec.parameter_shapes import (
+    Part,
+    adapter_shapes,
+    block_shapes,
+    head_shapes,
+    last_shapes,
+    table_shapes,
+)
 from microdollar.spec.parameters import (
     block_parameters,
     block_products,
@@ -20,6 +30,7 @@ from microdollar.spec.parameters import (
     trainable_parameters,
 )
 from microdollar.spec.training import Layout, TrainingPlan
+from microdollar.work.formulas.collins import STATES
 
 _GATHERED_UNITS = 2
 """Layers whose full weights FSDP holds at once: the one that computes and the one fetched ahead
@@ -51,6 +62,8 @@ class _Group:
     shards: int
     width: int
     table: bool
+    coded: float | None
+    """Bytes of moments for each parameter, where shapes decide them."""
 
 
 def shard_count(layout: Layout) -> int:
@@ -125,18 +138,43 @@ def _groups(plan: TrainingPlan, stage: Stage) -> list[_Group]:
         if head is not None and (not model.tied or (layout.pp > 1 and not stage.tables)):
             tables += head.parameters  # a tied table is kept on both ends of a pipeline
     tp = layout.tp
+    coded = _coded(plan, stage)
     return [
-        _Group(dense / tp, shards, h, False),
-        _Group(experts / (tp * layout.ep), max(1, shards // layout.ep), h, False),
-        _Group(tables / tp, shards, h, True),
+        _Group(dense / tp, shards, h, False, coded("dense")),
+        _Group(experts / (tp * layout.ep), max(1, shards // layout.ep), h, False, coded("experts")),
+        _Group(tables / tp, shards, h, True, coded("tables")),
     ]
+
+
+def _coded(plan: TrainingPlan, stage: Stage) -> Callable[[Part], float | None]:
+    """Moments of each parameter of a part of a stage; a shard's matrices are cut as the whole's."""
+    optimizer, model = plan.train.optimizer, plan.model
+    if optimizer not in STATES:
+        return lambda _: None
+    if plan.train.lora is not None:
+        adapters = coded_share(optimizer, adapter_shapes(model, plan.train.lora))
+        return lambda _: adapters
+    found = [
+        replace(one, count=one.count * count)
+        for block, count in stage.blocks
+        for one in block_shapes(block, model.hidden)
+    ]
+    if stage.tables:
+        found += table_shapes(model)
+    if stage.head:
+        found += last_shapes(model)
+        if not model.tied or (plan.layout.pp > 1 and not stage.tables):
+            found += head_shapes(model)
+    return lambda part: coded_share(optimizer, (one for one in found if one.part == part))
 
 
 def _shares(plan: TrainingPlan, group: _Group, profile: Profile) -> list[tuple[float, StateBytes]]:
     """The group's parameters by how they are kept: trained, or frozen with adapters beside."""
     train = plan.train
     if train.lora is None:
-        each = trained_bytes(train, profile, width=group.width, table=group.table)
+        each = trained_bytes(
+            train, profile, width=group.width, table=group.table, coded=group.coded
+        )
         return [(group.parameters, each)]
     frozen = StateBytes(
         weight=frozen_weight_bytes(train, table=group.table),
@@ -154,7 +192,7 @@ def _shares(plan: TrainingPlan, group: _Group, profile: Profile) -> list[tuple[f
     )
     share = trainable_parameters(plan.model, train.lora) / products if products else 0.0
     adapters = group.parameters * share
-    return [(group.parameters, frozen), (adapters, adapter_bytes(train, group.width))]
+    return [(group.parameters, frozen), (adapters, adapter_bytes(train, group.width, group.coded))]
 
 
 def _expert_parameters(block: Block, hidden: int) -> float:

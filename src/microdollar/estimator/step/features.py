@@ -23,6 +23,8 @@ from microdollar.spec.parameters import (
     trainable_parameters,
 )
 from microdollar.spec.training import TrainingPlan
+from microdollar.work.formulas.collins import STATES
+from microdollar.work.formulas.update import UPDATES
 
 KERNELS, KERNEL_SECONDS = 32, 20e-6
 """Kernels of one layer's forward pass without fusion, and what the host takes for one from eager
@@ -56,7 +58,11 @@ UPDATE_BYTES = {
     "adafactor": 22.0,
     "lion": 22.0,
     "muon": 30.0,
-    "collins": 22.0,
+    # Weight and copy, the gradient twice, coded state.
+    **{
+        name: 10.0 + 4 * UPDATES[name].gradient_reads + 2 * UPDATES[name].state_bytes
+        for name in STATES
+    },
 }
 """Bytes that the update of one weight reads and writes: float32 weight, states and gradient, and
 the 16-bit copy (counted from the states that each optimizer keeps)."""

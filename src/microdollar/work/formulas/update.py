@@ -2,10 +2,12 @@
 
 For each parameter and step, an addition, multiplication, division or root being 1. Not counted:
 bias corrections that are the same for all parameters, the clipping of gradients, and the integer
-work of 8-bit codes and sketches.
+work of 8-bit and narrower codes.
 """
 
 from dataclasses import dataclass
+
+from microdollar.work.formulas import collins
 
 NEWTON_SCHULZ_STEPS = 5
 """Iterations of Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon)."""
@@ -17,10 +19,22 @@ class Update:
 
     flops: int
     state_bytes: float
-    """Of its state, each read and written once."""
+    """Of its state, each read and written once; of a large matrix where it depends on shapes."""
     calls: int
     """Passes over the parameters in an uncompiled framework."""
     source: str
+    gradient_reads: int = 1
+
+
+def _collins(name: str) -> Update:
+    m_state, v_state = collins.STATES[name]
+    return Update(
+        collins.element_flops(m_state, v_state),
+        collins.element_state_bytes(m_state, v_state),
+        2,
+        f"AdamW; momentum in {m_state}, second moment {v_state}: counted in formulas.collins",
+        collins.gradient_reads(v_state),
+    )
 
 
 UPDATES: dict[str, Update] = {
@@ -36,9 +50,7 @@ UPDATES: dict[str, Update] = {
     ),
     "lion": Update(9, 4, 2, "arXiv:2302.06675, alg 2: two interpolations of 3, decay, step"),
     "muon": Update(5, 4, 4, "momentum and decay, beside the products of newton_schulz_flops"),
-    "collins": Update(
-        20, 1, 8, "Adam over count-sketches: 3 signed additions and 3 reads more (assumed)"
-    ),
+    **{name: _collins(name) for name in collins.STATES},
 }
 """By the names of the plan's ``optimizer``."""
 

@@ -83,7 +83,7 @@ def estimate(
             raise UsageError("--claims takes one plan, and no option but --device and --json.")
         print_claims(file, device_name, lambda name: _device(name, quiet=as_json), as_json)
     else:
-        from microdollar.cli.estimate_plan import print_estimate
+        from microdollar.cli.estimate_plan import print_estimate, state_saving_json
         from microdollar.run.estimate import estimate as estimate_any
         from microdollar.spec.plan import Plan
 
@@ -93,7 +93,7 @@ def estimate(
             return
         result = estimate_any(read, device=_device(read.device, quiet=as_json))
         if as_json:
-            print_json(result.to_json())
+            print_json(result.to_json() | state_saving_json(result))
         else:
             print_estimate(result, explain=explain)
 

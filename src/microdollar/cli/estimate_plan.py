@@ -1,7 +1,7 @@
 """What ``microdollar estimate MODEL`` prints in words."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -52,6 +52,7 @@ def _print_training(estimate: "TrainingEstimate", explain: bool) -> None:
     for name in ("allocated", "reserved", "process"):
         _quantity(f"memory, {name}", getattr(memory, name), format_bytes)
     _line("fits", _fits(estimate))
+    _state_saving(estimate)
     if estimate.run is not None:
         _quantity("time of a step", estimate.step.seconds, format_seconds)
     _quantity("time", estimate.seconds, format_seconds)
@@ -87,6 +88,31 @@ def _fits(estimate: "TrainingEstimate") -> str:
         return f"unknown: {held.reason}"
     shown = f"{share:.0%}" if 0.01 <= share <= 0.99 else "< 1%" if share < 0.5 else "> 99%"
     return f"{shown:>12}   probability, in {format_bytes(held.value)} a device"
+
+
+def _state_saving(estimate: "TrainingEstimate") -> None:
+    """What Collins keeps and makes room for, and what AdamW would."""
+    from microdollar.estimator.search import state_saving
+
+    saving = state_saving(estimate.plan, estimate.device)
+    if saving is None:
+        return
+    held = f"{format_bytes(saving.optimizer_bytes):>12}"
+    _line("optimizer state", f"{held}   {format_bytes(saving.adamw_bytes)} with adamw")
+    if saving.micro_batch:
+        largest = f"{saving.micro_batch:>12,}   {saving.adamw_micro_batch:,} with adamw"
+        _line("largest micro-batch", largest)
+
+
+def state_saving_json(estimate: "TrainingEstimate | ServingEstimate") -> dict[str, Any]:
+    """The same as a key of the JSON object; none for another optimizer."""
+    from microdollar.estimator.search import state_saving
+    from microdollar.estimator.training import TrainingEstimate
+
+    if not isinstance(estimate, TrainingEstimate):
+        return {}
+    saving = state_saving(estimate.plan, estimate.device)
+    return {} if saving is None else {"state_saving": saving.to_json()}
 
 
 def _line(label: str, text: str) -> None:

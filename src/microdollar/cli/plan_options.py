@@ -23,7 +23,7 @@ _OPTIONS = (
     click.option("--micro-batch", type=COUNT, metavar="B", help="Sequences at once."),
     click.option("--seq", "sequence", type=COUNT, metavar="S", help="Tokens of a sequence."),
     click.option("--dtype", metavar="TYPE", help="fp32, tf32, bf16, fp16 or fp8."),
-    click.option("--optimizer", metavar="NAME", help="adamw, sgd, adamw-8bit, adafactor, ..."),
+    click.option("--optimizer", metavar="NAME", help="adamw, collins, adamw-8bit, sgd, ..."),
     click.option("--recompute", metavar="HOW", help="none, selective or full."),
     click.option("--attention", metavar="HOW", help="fused (FlashAttention) or naive."),
     click.option("--lora", type=COUNT, metavar="RANK", help="Train adapters of this rank only."),

@@ -5,6 +5,7 @@ from microdollar.estimator.search.largest import largest
 from microdollar.estimator.search.layouts import best_layouts, candidate_layouts
 from microdollar.estimator.search.savings import Saving, savings
 from microdollar.estimator.search.sensitivity import Elasticity, Influence, elasticities, influences
+from microdollar.estimator.search.state_saving import StateSaving, state_saving
 from microdollar.estimator.search.sweep import sweep
 from microdollar.estimator.search.trial import Trial, try_plan
 
@@ -13,6 +14,7 @@ __all__ = [
     "Influence",
     "Offer",
     "Saving",
+    "StateSaving",
     "Trial",
     "best_layouts",
     "candidate_layouts",
@@ -21,6 +23,7 @@ __all__ = [
     "influences",
     "largest",
     "savings",
+    "state_saving",
     "sweep",
     "try_plan",
 ]

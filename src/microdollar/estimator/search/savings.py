@@ -64,6 +64,7 @@ def _changes(plan: TrainingPlan) -> Iterator[tuple[str, TrainingPlan, str]]:
     train, layout = plan.train, plan.layout
     for optimizer, caution in (
         ("collins", "equal loss is a claim until it is measured on your model"),
+        ("collins-mini", "may end at a higher loss"),
         ("adamw-8bit", ""),
         ("adafactor", "needs its own learning rate"),
         ("sgd", "trains transformers worse"),

@@ -1,0 +1,103 @@
+"""The optimizers by name: how each is made, and the learning rate its grid starts from.
+
+All have betas (0.9, 0.99) where they have such, decoupled weight decay 0.1 on tensors of two
+dimensions or more, and one learning rate for all tensors. Everything else is the default of
+the package or paper.
+"""
+
+# ruff: noqa: ANN001, ANN003, ANN201
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import peers
+import torch
+import torch._dynamo
+from torch import nn
+from variants import Variant
+
+from microdollar.learn.optim import Collins
+
+BETAS = (0.9, 0.99)
+Make = Callable[[list[dict[str, Any]], float], torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How an optimizer is made from groups and a learning rate, and where its grid starts."""
+
+    make: Make
+    lr: float = 4e-3
+    origin: str = "re-implementation"
+
+
+def groups_of(model: nn.Module, decay: float = 0.1) -> list[dict[str, Any]]:
+    """Tensors that decay and those that do not, each with its names."""
+    named = list(model.named_parameters())
+    cut = [[x for x in named if x[1].ndim >= 2], [x for x in named if x[1].ndim < 2]]
+    return [
+        {"params": [p for _, p in part], "names": [n for n, _ in part], "weight_decay": wd}
+        for part, wd in zip(cut, (decay, 0.0), strict=True)
+    ]
+
+
+def adamw(groups, lr):
+    return torch.optim.AdamW(groups, lr=lr, betas=BETAS, fused=True)
+
+
+def adafactor(groups, lr):
+    return torch.optim.Adafactor(groups, lr=lr)
+
+
+def torchao(name, groups, lr):
+    """Without compilation, which takes minutes on a CPU and changes no figure."""
+    import torchao.optim
+
+    torch._dynamo.config.disable = True
+    for group in groups:
+        group.pop("names")
+    return getattr(torchao.optim, name)(groups, lr=lr, betas=BETAS)
+
+
+def collins(groups, lr, **options):
+    return Collins(groups, lr=lr, betas=BETAS, **options)
+
+
+def variant(groups, lr, b1=0.9, **options):
+    return Variant(groups, lr=lr, betas=(b1, 0.99), weight_decay=0.0, **options)
+
+
+def entry(make, origin, lr=4e-3, **options) -> Entry:
+    return Entry(partial(make, **options), lr, origin)
+
+
+OPTIMIZERS: dict[str, Entry] = {
+    "AdamW": Entry(adamw, origin="torch"),
+    "Adafactor": Entry(adafactor, 3.2e-2, "torch"),
+    "AdamW 8-bit": Entry(partial(torchao, "AdamW8bit"), origin="torchao"),
+    "AdamW 4-bit": Entry(partial(torchao, "AdamW4bit"), origin="torchao"),
+    "Adam-mini": Entry(peers.AdamMini),
+    "Lion": Entry(peers.Lion, 5e-4),
+    "Muon": Entry(peers.Muon, origin="torch's orthogonalisation"),
+    "APOLLO-Mini": Entry(peers.ApolloMini),
+    "SCALE": Entry(peers.Scale),
+    "SinkGD": Entry(peers.SinkGD),
+    "SMMF": Entry(peers.SMMF, 2e-3),
+    "no momentum": Entry(peers.NoMomentum),
+}
+OPTIMIZERS |= {
+    f"Collins {m}": entry(collins, "microdollar", m_state=m)
+    for m in ("fp32", "bf16", "8bit", "4bit", "2bit")
+}
+OPTIMIZERS |= {
+    f"proto {code} release {release:g}": entry(variant, "prototype", code=code, release=release)
+    for code in ("fp32", "4bit", "3bit-refit", "2bit-refit", "2bit-own", "ternary-refit", "1bit")
+    for release in (0.0, 1.0)
+}
+OPTIMIZERS |= {
+    "proto 2bit-refit release 1 white": entry(variant, "prototype", code="2bit-refit", white=True),
+    "proto sign release 1": entry(variant, "prototype", code="sign"),
+    "proto sign release 1 white": entry(variant, "prototype", code="sign", white=True),
+}

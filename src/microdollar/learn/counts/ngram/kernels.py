@@ -26,7 +26,15 @@ Int = int | np.int64
 
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: 2^64 over the golden ratio
+_BATCH = 64
 _UPPER, _LOWER = np.uint64(0xFFFFFFFF00000000), np.uint64(0xFFFFFFFF)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def slot_from(slots: Slots, key: Int) -> Int:
+    """Slot from which a key is looked for: the middle bits of its hash depend on all of it."""
+    hashed = np.uint64(key) * _MULTIPLIER
+    return np.int64(hashed >> np.uint64(24)) & (len(slots) - 1)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -168,11 +176,25 @@ def count(
 
 
 @njit(cache=True, nogil=True)
-def fill_slots(rows: _Rows, nodes: int, slots: Slots) -> None:
-    """Enter every node but the root into an empty table."""
-    for node in range(1, nodes):
-        key = rows[node, KEY]
-        slots[slot_of(rows, slots, key)] = entry_of(key, node)
+def fill_slots(rows: _Rows, nodes: int, slots: Slots) -> np.uint64:
+    """Enter every node but the root into an empty table.
+
+    The slots of a batch are looked at before any is taken, so that they are fetched side by
+    side: which of them are free can't be guessed, and a wrong guess would wait for each.
+    """
+    mask = len(slots) - 1
+    looked = np.uint64(0)  # returned, or looking would be left out
+    for start in range(1, nodes, _BATCH):
+        end = min(start + _BATCH, nodes)
+        for node in range(start, end):
+            looked ^= slots[slot_from(slots, rows[node, KEY])]
+        for node in range(start, end):
+            key = rows[node, KEY]
+            slot = slot_from(slots, key)
+            while slots[slot] != 0:
+                slot = (slot + 1) & mask
+            slots[slot] = entry_of(key, node)
+    return looked
 
 
 @njit(cache=True, nogil=True)

@@ -69,16 +69,15 @@ class NGram:
 
         from microdollar.learn.counts.ngram.chain import score_chain
         from microdollar.learn.counts.ngram.discounts import Evidence, modified_kneser_ney
-        from microdollar.learn.counts.ngram.distinct import distinct_strings
         from microdollar.learn.counts.ngram.model import from_counts
-        from microdollar.learn.counts.ngram.trie import Trie
+        from microdollar.learn.counts.scale.tries import counted_trie
 
         data = np.ascontiguousarray(data, dtype=np.uint8)
-        nodes = sum(distinct_strings(data, self.order + 1))
-        trie = Trie.empty(self.order, capacity=round(nodes * SLACK) + self.order + 2)
         held_back = held_back_bytes(len(data))
         early, late = data[: len(data) - held_back], data[len(data) - held_back :]
-        trie.count(early, lambda done, total, label="": progress(done, total * 1.5, label))
+        progress(0, 1, "counting")
+        growth = SLACK * len(data) / max(len(early), 1)
+        trie = counted_trie(early, self.order, growth=growth)
         frozen, adaptive = Evidence.none(self.order), Evidence.none(self.order)
         if held_back:
             discounts = modified_kneser_ney(trie.counts_of_counts())

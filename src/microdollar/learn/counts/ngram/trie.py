@@ -119,11 +119,7 @@ class Trie:
             self._grow(wanted)
 
     def _grow(self, capacity: int) -> None:
-        if capacity >= MAX_NODES:
-            raise CorpusError(
-                f"more than {MAX_NODES:,} distinct strings of up to {self.order + 1} bytes. "
-                f"Type a lower --order than {self.order}, or fewer --train-bytes."
-            )
+        check_nodes(capacity, self.order)
         self.rows, self.suffix = self._moved(capacity)
         self._with_slots(capacity)
 
@@ -142,6 +138,19 @@ class Trie:
     def depths(self) -> npt.NDArray[np.int64]:
         """Length of each node's string, shape (nodes,)."""
         return self.rows[: self.nodes, STATISTICS] >> 48
+
+
+def check_nodes(nodes: int, order: int) -> None:
+    """Refuse more nodes than numbers.
+
+    Raises:
+        CorpusError: if there are.
+    """
+    if nodes >= MAX_NODES:
+        raise CorpusError(
+            f"more than {MAX_NODES:,} distinct strings of up to {order + 1} bytes. "
+            f"Type a lower --order than {order}, or fewer --train-bytes."
+        )
 
 
 def trie_from_nodes(

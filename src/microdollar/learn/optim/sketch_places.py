@@ -6,7 +6,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from microdollar.learn.optim.hashes import Hash, TileHash, draw, family_for, signs_of, tile_hash
+from microdollar.learn.optim.hashes import (
+    FAMILIES,
+    MAX_TILE,
+    Hash,
+    TileHash,
+    draw,
+    family_for,
+    signs_of,
+    tile_hash,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +34,7 @@ class SketchOptions:
         fresh: step by the exact present gradient and a sketch of the past, (1 - beta1) g +
             beta1 m / compression, over a mean second moment: unlike the published step its
             direction is not confined, and it is smaller than Adam's.
-        family: of the hashes if not local.
+        family: of the hashes if not local; multiply-shift rounds buckets down to a power of two.
         min_buckets: at least so many, if the tensor has so many elements. The published code
             has 1024, with which a small tensor has more state than Adam keeps.
         seed: of the hashes, with the parameter's index.
@@ -53,9 +62,14 @@ class SketchOptions:
         ):
             if not isinstance(value, int) or value < low:
                 raise ValueError(f"{name} must be a whole number of at least {low}, got {value!r}.")
-        # Both refuse what they can't have.
-        tile_hash(self.width, self.compression, (0,))
-        draw(self.family, 1, (0,))
+        if not 1 <= self.width <= MAX_TILE or self.width & (self.width - 1):
+            raise ValueError(f"width must be a power of two up to {MAX_TILE}, got {self.width}.")
+        if self.family not in FAMILIES:
+            raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {self.family!r}.")
+        if self.local and self.compression > MAX_TILE:
+            raise ValueError(
+                f"compression must be at most {MAX_TILE} if local, got {self.compression}."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,8 @@ def places_of(
         # The second moment has no signs of its own, so only its shifts are another's.
         return Local(m, tiles), Local(TileHash(width, rows, v.shift_seed, m.sign_seed), tiles)
     family = family_for(numel, options.family)
+    if family == "multiply-shift":
+        buckets = 1 << (buckets.bit_length() - 1)
     hashes = [draw(family, buckets, (*source, 0)) for source in sources]
     sign = draw(family, 2, (*sources[0], 1))
     if numel > sign.keys or numel > hashes[0].keys:

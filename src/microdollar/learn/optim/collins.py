@@ -1,18 +1,18 @@
 """Collins: AdamW with a sixteenth of its state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from microdollar.learn.optim.layout import EXACT_BELOW, Matrix, matrix_of
-from microdollar.learn.optim.momentum import MOMENTUM
-from microdollar.learn.optim.reference import Step, matrix_step, new_state
-from microdollar.learn.optim.second_moment import SECOND_MOMENT
-
-NONFINITE = ("skip", "raise")
+from microdollar.learn.optim.layout import EXACT_BELOW
+from microdollar.learn.optim.loading import param_name, prepared, unwrapped
+from microdollar.learn.optim.options import check, check_param
+from microdollar.learn.optim.sparse import check_sparse
+from microdollar.learn.optim.states import check_state, coded_matrix, coded_names, fresh_state
+from microdollar.learn.optim.update import Gathered, finite_everywhere, update
 
 
 class Collins(Optimizer):
@@ -28,12 +28,24 @@ class Collins(Optimizer):
         betas: decay of the two moments for each step.
         eps: added to the root of the second moment.
         weight_decay: decoupled, as in AdamW.
-        m_state: ``fp32``, ``bf16``, ``8bit``, ``4bit``, ``2bit`` or ``none``.
-        v_state: ``fp32``, ``factored``, ``tile``, ``8bit`` or ``none``.
+        amsgrad: only False is available.
+        m_state: ``fp32``, ``bf16``, ``8bit``, ``4bit``, ``2bit``, ``none`` or ``sketch``.
+        v_state: ``fp32``, ``factored``, ``tile``, ``8bit``, ``none`` or ``sketch``.
+        compression: elements for each number of a sketch.
+        sketch: further options of sketches by name, see `SketchOptions`.
         exact_below: elements below which a tensor keeps exact moments.
+        rounding: of bfloat16 and float16 parameters, ``stochastic`` (from a counter: small
+            updates count in the mean) or ``nearest``, as AdamW does.
         nonfinite: ``skip`` leaves a tensor and its state as they are when its gradient holds an
-            infinite or undefined number; ``raise`` checks all gradients before it changes any.
+            infinite or undefined number, or the sum of its squares overflows; ``raise`` checks
+            all gradients before it changes anything.
         maximize: ascend instead of descend.
+        foreach: whether small tensors are joined; unless False, they are.
+        capturable: for capture in a graph of an accelerator.
+        differentiable: let gradients flow through the step; for exact moments only.
+        fused: False keeps to plain torch; True also takes GradScaler's scale and found_inf into
+            the step. Compiled kernels are used where there are any unless it is False.
+        seed: of the random numbers of ``rounding``, ``8bit`` and ``sketch``.
 
     Raises:
         ValueError: if a hyperparameter is out of its range; TypeError, RuntimeError as AdamW.
@@ -47,19 +59,30 @@ class Collins(Optimizer):
         torch.Size([64, 32])
     """
 
+    _skipped: dict[torch.device, Tensor]
+
     def __init__(
         self,
         params: ParamsT,
         lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
         *,
         m_state: str = "4bit",
         v_state: str = "factored",
+        compression: int = 32,
+        sketch: Mapping[str, Any] | None = None,
         exact_below: int = EXACT_BELOW,
+        rounding: str = "stochastic",
         nonfinite: str = "skip",
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        seed: int = 0,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -68,94 +91,159 @@ class Collins(Optimizer):
             "weight_decay": weight_decay,
             "m_state": m_state,
             "v_state": v_state,
+            "compression": compression,
+            "sketch": None if sketch is None else dict(sketch),
             "exact_below": exact_below,
+            "rounding": rounding,
             "nonfinite": nonfinite,
             "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "seed": seed,
         }
+        check({**defaults, "amsgrad": amsgrad})
+        self._skipped = {}
         super().__init__(params, defaults)
+        if fused:
+            # GradScaler then leaves unscaling and skipping to the step.
+            self._step_supports_amp_scaling = True
 
     @classmethod
     def mini(cls, params: ParamsT, lr: float | Tensor = 1e-3, **options: Any) -> "Collins":  # noqa: ANN401
         """The smallest state that is still worth its bytes: 2-bit momentum."""
         return cls(params, lr, **({"m_state": "2bit"} | options))
 
+    @property
+    def skipped_updates(self) -> int:
+        """Updates of single tensors left out because a gradient was not finite.
+
+        Counted since this object was made. On an accelerator, asking waits for its work.
+        """
+        return sum(int(count) for count in self._skipped.values())
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose options replace the defaults."""
-        _check(self.defaults | param_group)
+        if isinstance(param_group, dict):
+            check({**self.defaults, **param_group})
         super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        try:
+            for position, param in enumerate(group["params"]):
+                coded = coded_matrix(param, group) is not None
+                check_param(param, param_name(group, position), group, coded=coded)
+        except ValueError:
+            self.param_groups.pop()
+            raise
 
-    @torch.no_grad()
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a pickled or loaded state; options that it lacks have their defaults."""
+        super().__setstate__(state)
+        self.__dict__.setdefault("_skipped", {})
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+            for param in group["params"]:
+                if self.state.get(param):
+                    self.state[param] = unwrapped(self.state[param], param)
+        if any(group["fused"] for group in self.param_groups):
+            self._step_supports_amp_scaling = True
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what ``state_dict`` gave, bit for bit.
+
+        Raises:
+            ValueError: if it is the state of another configuration or of other shapes; it names
+                the parameter and both values, and nothing has changed.
+        """
+        # After the user's hooks, which may change the dictionary.
+        handle = self.register_load_state_dict_pre_hook(prepared)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
+
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Do one update; returns what ``closure``, if given, returned."""
+        """Do one update; returns what ``closure``, if given, returned.
+
+        Raises:
+            FloatingPointError: with ``nonfinite="raise"``, if a gradient is not finite.
+            ValueError: if a parameter's shape has changed, or its gradient can't be used.
+                Nothing has changed then.
+        """
+        self._accelerator_graph_capture_health_check()
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            if group["nonfinite"] == "raise":
-                _refuse_nonfinite(group["params"])
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is not None:
-                    self._update(param, param.grad, group)
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            gathered = []
+            first = 0
+            for group in self.param_groups:
+                one = Gathered(group, coded_names(group))
+                self._init_group(group, first, *one.lists())
+                gathered.append(one)
+                first += len(group["params"])
+            scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+            for one in gathered:
+                if one.group["nonfinite"] == "raise":
+                    finite_everywhere(one)
+            for one in gathered:
+                update(one, scale, found)
         return loss
 
-    def _update(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        if group["nonfinite"] == "skip" and not bool(torch.isfinite(grad).all()):
-            return
-        matrix = matrix_of(tuple(param.shape), exact_below=group["exact_below"])
-        m_state, v_state = (group["m_state"], group["v_state"]) if matrix else ("fp32", "fp32")
-        view = matrix or Matrix(1, param.numel())
-        state = self.state[param]
-        if not state:
-            state.update(new_state(view, m_state, v_state, param.device))
-            state["step"] = torch.tensor(0.0)
-        state["step"] += 1
-        step = _step_of(group, float(state["step"]))
-        # A view where strides allow it, else a copy that is written back.
-        flat = param.reshape(view.rows, view.cols)
-        flat_grad = grad.reshape(view.rows, view.cols)
-        matrix_step(flat, flat_grad, state, step, m_state=m_state, v_state=v_state)
-        if flat.data_ptr() != param.data_ptr():
-            param.copy_(flat.view(param.shape))
+    def _init_group(
+        self,
+        group: dict[str, Any],
+        first: int,
+        params: list[Tensor],
+        grads: list[Tensor],
+        indices: list[int],
+        exact: list[bool],
+        states: list[Tensor],
+        counters: list[Tensor],
+    ) -> None:
+        """List what a step of ``group`` needs, and make the states that there are not yet.
+
+        Flat lists, since this method is called and not traced when the step is compiled.
+        """
+        names = coded_names(group)
+        for position, param in enumerate(group["params"]):
+            if param.grad is None:
+                continue
+            name = param_name(group, position)
+            _check_gradient(param, name, group)
+            state = self.state[param]
+            if not state:
+                state.update(fresh_state(param, group))
+            check_state(state, param, name, group)
+            plain = coded_matrix(param, group) is None
+            params.append(param)
+            grads.append(param.grad)
+            indices.append(first + position)
+            exact.append(plain)
+            kept = ("exp_avg", "exp_avg_sq") if plain else names
+            states.extend([state["step"], *(state[key] for key in kept)])
+            if param.device not in self._skipped:
+                self._skipped[param.device] = torch.zeros(
+                    (), dtype=torch.int64, device=param.device
+                )
+            counters.append(self._skipped[param.device])
 
 
-def _step_of(group: dict[str, Any], count: float) -> Step:
-    beta1, beta2 = group["betas"]
-    return Step(
-        lr=group["lr"],
-        beta1=beta1,
-        beta2=beta2,
-        eps=group["eps"],
-        weight_decay=group["weight_decay"],
-        correction1=1 - beta1**count,
-        correction2=1 - beta2**count,
-        maximize=group["maximize"],
-    )
-
-
-def _refuse_nonfinite(params: list[Tensor]) -> None:
-    for index, param in enumerate(params):
-        if param.grad is not None and not bool(torch.isfinite(param.grad).all()):
-            raise FloatingPointError(
-                f"gradient {index} of shape {tuple(param.shape)} is not finite; nothing was "
-                "changed. Lower the learning rate, clip, or use nonfinite='skip'."
-            )
-
-
-def _check(options: dict[str, Any]) -> None:
-    beta1, beta2 = options["betas"]
-    for name, value, low, high in (
-        ("lr", options["lr"], 0, float("inf")),
-        ("beta1", beta1, 0, 1),
-        ("beta2", beta2, 0, 1),
-        ("eps", options["eps"], 0, float("inf")),
-        ("weight_decay", options["weight_decay"], 0, float("inf")),
-    ):
-        if not low <= value < high:
-            raise ValueError(f"{name} must be at least {low} and below {high}, got {value}.")
-    for name, accepted in (
-        ("m_state", MOMENTUM), ("v_state", SECOND_MOMENT), ("nonfinite", NONFINITE),
-    ):  # fmt: skip
-        if options[name] not in accepted:
-            raise ValueError(f"{name} must be one of {', '.join(accepted)}, got {options[name]!r}.")
+def _check_gradient(param: Tensor, name: str, group: dict[str, Any]) -> None:
+    grad = param.grad
+    assert grad is not None
+    if group["fused"] and (param.device.type == "meta" or not param.is_floating_point()):
+        raise RuntimeError(
+            "`fused=True` requires all the params to be floating point Tensors of a device with "
+            f"memory, and {name} is {param.dtype} on {param.device.type}."
+        )
+    if grad.shape != param.shape:
+        raise ValueError(
+            f"the gradient of {name} has shape {tuple(grad.shape)}, the parameter "
+            f"{tuple(param.shape)}."
+        )
+    if grad.is_sparse or grad.layout != torch.strided:
+        check_sparse(grad, name, group["m_state"], group["v_state"])

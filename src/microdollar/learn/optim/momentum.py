@@ -13,6 +13,8 @@ from torch import Tensor
 from microdollar.learn.optim.layout import BLOCK, Matrix
 
 State = dict[str, Tensor]
+Rows = slice | Tensor
+"""A range of rows, or the indices of some rows, each once."""
 
 
 class MomentumCode(Protocol):
@@ -21,11 +23,13 @@ class MomentumCode(Protocol):
     def new(self, matrix: Matrix, device: torch.device) -> State:
         """Tensors that stand for a momentum of zeros."""
 
-    def decode(self, state: State, rows: slice, cols: int) -> Tensor:
+    def decode(self, state: State, rows: Rows, cols: int) -> Tensor:
         """Momentum of some rows, float32 (rows, cols), the caller's to change."""
 
-    def encode(self, state: State, rows: slice, momentum: Tensor) -> None:
-        """Store the momentum of some rows, float32 (rows, cols)."""
+    def encode(
+        self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
+    ) -> None:
+        """Store the momentum of some rows, float32 (rows, cols), where ``keep`` is not False."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +42,15 @@ class Plain:
         """Zeros (rows, cols)."""
         return {"m": torch.zeros(matrix.rows, matrix.cols, dtype=self.dtype, device=device)}
 
-    def decode(self, state: State, rows: slice, cols: int) -> Tensor:
+    def decode(self, state: State, rows: Rows, cols: int) -> Tensor:
         """A copy in float32."""
         return state["m"][rows].to(torch.float32, copy=True)
 
-    def encode(self, state: State, rows: slice, momentum: Tensor) -> None:
+    def encode(
+        self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
+    ) -> None:
         """Rounded to nearest."""
-        state["m"][rows] = momentum.to(self.dtype)
+        put(state["m"], rows, momentum.to(self.dtype), keep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +62,13 @@ class Absent:
         del matrix, device
         return {}
 
-    def decode(self, state: State, rows: slice, cols: int) -> Tensor:
+    def decode(self, state: State, rows: Rows, cols: int) -> Tensor:
         """Not called: beta1 is 0."""
         raise AssertionError("no momentum is kept")
 
-    def encode(self, state: State, rows: slice, momentum: Tensor) -> None:
+    def encode(
+        self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
+    ) -> None:
         """Nothing to store."""
 
 
@@ -79,19 +87,21 @@ class Companded:
         """Codes of zeros, scales of 0."""
         return _new(matrix, device, self.bits, zero=self.top)
 
-    def decode(self, state: State, rows: slice, cols: int) -> Tensor:
+    def decode(self, state: State, rows: Rows, cols: int) -> Tensor:
         """Levels squared, times the scale of the block."""
         level = _unpack(state["m_codes"][rows], self.bits, cols).float() - self.top
         level *= level.abs() / self.top**2
         return level * spread(state["m_scale"][rows], cols)
 
-    def encode(self, state: State, rows: slice, momentum: Tensor) -> None:
+    def encode(
+        self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
+    ) -> None:
         """The nearest level by square root; halves go to the even one."""
         scale = blocks_of(momentum).abs().amax(dim=2).to(torch.bfloat16)
         z = momentum / spread(scale, momentum.shape[1]).clamp_min(_TINY)
         level = (z.sign() * z.abs().clamp_max(1.0).sqrt() * self.top).round_()
-        state["m_scale"][rows] = scale
-        state["m_codes"][rows] = _pack((level + self.top).to(torch.uint8), self.bits)
+        put(state["m_scale"], rows, scale, keep)
+        put(state["m_codes"], rows, _pack((level + self.top).to(torch.uint8), self.bits), keep)
 
 
 _LEVELS = (0.4528, 1.510)
@@ -110,14 +120,16 @@ class TwoBits:
         """Scales of 0, so that every code stands for 0."""
         return _new(matrix, device, bits=2, zero=2)
 
-    def decode(self, state: State, rows: slice, cols: int) -> Tensor:
+    def decode(self, state: State, rows: Rows, cols: int) -> Tensor:
         """Levels times the scale of the block."""
         codes = _unpack(state["m_codes"][rows], 2, cols)
         inner, outer = _LEVELS
         table = torch.tensor([-outer, -inner, inner, outer], device=codes.device)
         return table[codes.int()] * spread(state["m_scale"][rows], cols)
 
-    def encode(self, state: State, rows: slice, momentum: Tensor) -> None:
+    def encode(
+        self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
+    ) -> None:
         """The nearest level."""
         cols = momentum.shape[1]
         scale = (blocks_of(momentum).square().sum(dim=2) / block_widths(momentum)).sqrt_()
@@ -126,8 +138,8 @@ class TwoBits:
         edge = cut * spread(scale, cols)
         codes = 2 + (momentum > edge).to(torch.uint8) - (momentum < 0).to(torch.uint8)
         codes -= (momentum < -edge).to(torch.uint8)
-        state["m_scale"][rows] = scale
-        state["m_codes"][rows] = _pack(codes, 2)
+        put(state["m_scale"], rows, scale, keep)
+        put(state["m_codes"], rows, _pack(codes, 2), keep)
 
 
 MOMENTUM: dict[str, MomentumCode] = {
@@ -139,6 +151,11 @@ MOMENTUM: dict[str, MomentumCode] = {
     "none": Absent(),
 }
 """By the names of ``m_state``."""
+
+
+def put(target: Tensor, rows: Rows, values: Tensor, keep: Tensor | None) -> None:
+    """Write some rows; not if ``keep``, of no dimension, is False."""
+    target[rows] = values if keep is None else torch.where(keep, values, target[rows])
 
 
 def _new(matrix: Matrix, device: torch.device, bits: int, zero: int) -> State:

@@ -11,9 +11,19 @@ import torch
 from torch import Tensor
 
 from microdollar.learn.optim.layout import Matrix
-from microdollar.learn.optim.momentum import State, block_widths, blocks_of, spread
+from microdollar.learn.optim.momentum import Rows, State, block_widths, blocks_of, put, spread
 
 Number = float | Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """What a moment that is coded in few bits needs beside its gradient."""
+
+    bits: Tensor | None = None
+    """Random bits, int32 (rows, cols); rounded to nearest without them."""
+    keep: Tensor | None = None
+    """Of no dimension; nothing is stored where it is False."""
 
 
 class SecondMoment(Protocol):
@@ -25,10 +35,12 @@ class SecondMoment(Protocol):
     def begin(self, state: State, beta2: Number) -> None:
         """Before the first rows of a step."""
 
-    def observe(self, state: State, rows: slice, grad: Tensor, beta2: Number) -> None:
+    def observe(
+        self, state: State, rows: Rows, grad: Tensor, beta2: Number, coding: Coding = Coding()
+    ) -> None:
         """Take in the gradient of some rows, float32 (rows, cols)."""
 
-    def root(self, state: State, rows: slice, cols: int, correction: Number) -> Tensor:
+    def root(self, state: State, rows: Rows, cols: int, correction: Number) -> Tensor:
         """sqrt(v / correction) of some rows, broadcastable to (rows, cols)."""
 
 
@@ -43,11 +55,13 @@ class Full:
     def begin(self, state: State, beta2: Number) -> None:
         """Nothing to do."""
 
-    def observe(self, state: State, rows: slice, grad: Tensor, beta2: Number) -> None:
+    def observe(
+        self, state: State, rows: Rows, grad: Tensor, beta2: Number, coding: Coding = Coding()
+    ) -> None:
         """Average: v = beta2 v + (1 - beta2) g^2."""
         state["v"][rows] = state["v"][rows] * beta2 + grad.square() * (1 - beta2)
 
-    def root(self, state: State, rows: slice, cols: int, correction: Number) -> Tensor:
+    def root(self, state: State, rows: Rows, cols: int, correction: Number) -> Tensor:
         """Of each element."""
         return (state["v"][rows] / correction).sqrt_()
 
@@ -70,14 +84,16 @@ class Factored:
         """Decay the columns, to which every range of rows adds."""
         state["v_col"].mul_(beta2)
 
-    def observe(self, state: State, rows: slice, grad: Tensor, beta2: Number) -> None:
+    def observe(
+        self, state: State, rows: Rows, grad: Tensor, beta2: Number, coding: Coding = Coding()
+    ) -> None:
         """Add (1 - beta2) of the means."""
         square = grad.square()
         row = state["v_row"]
         row[rows] = row[rows] * beta2 + square.mean(dim=1) * (1 - beta2)
         state["v_col"] += square.sum(dim=0) * ((1 - beta2) / row.shape[0])
 
-    def root(self, state: State, rows: slice, cols: int, correction: Number) -> Tensor:
+    def root(self, state: State, rows: Rows, cols: int, correction: Number) -> Tensor:
         """The product of two roots."""
         row, col = state["v_row"], state["v_col"]
         scale = (row.mean() * correction).clamp_min(torch.finfo(torch.float32).tiny)
@@ -99,12 +115,14 @@ class Tile:
     def begin(self, state: State, beta2: Number) -> None:
         """Nothing to do."""
 
-    def observe(self, state: State, rows: slice, grad: Tensor, beta2: Number) -> None:
+    def observe(
+        self, state: State, rows: Rows, grad: Tensor, beta2: Number, coding: Coding = Coding()
+    ) -> None:
         """Average: v = beta2 v + (1 - beta2) mean of g^2."""
         mean = blocks_of(grad.square()).sum(dim=2) / block_widths(grad)
         state["v_tile"][rows] = state["v_tile"][rows] * beta2 + mean * (1 - beta2)
 
-    def root(self, state: State, rows: slice, cols: int, correction: Number) -> Tensor:
+    def root(self, state: State, rows: Rows, cols: int, correction: Number) -> Tensor:
         """The same for all columns of a block."""
         return spread((state["v_tile"][rows] / correction).sqrt_(), cols)
 
@@ -113,8 +131,11 @@ class Tile:
 class EightBits:
     """256 levels of the fourth root, times the largest of the block; 0 only if v is 0.
 
-    v = scale (code / 255)^4, code rounded up, so that a small second moment never becomes 0
-    and its step never infinite (the zero-point problem of arXiv:2309.01507).
+    v = scale (code / 255)^4, rounded up or down at random with probabilities that keep the mean:
+    with beta2 = 0.999 a step changes v by a tenth of a percent, less than a level, and rounding
+    to nearest would leave it where it is. The random numbers come from a counter (`rounding`).
+    The least code of what is not 0 is 1, so that no step is divided by 0 (the zero-point problem
+    of arXiv:2309.01507).
     """
 
     def new(self, matrix: Matrix, device: torch.device) -> State:
@@ -125,22 +146,33 @@ class EightBits:
     def begin(self, state: State, beta2: Number) -> None:
         """Nothing to do."""
 
-    def observe(self, state: State, rows: slice, grad: Tensor, beta2: Number) -> None:
+    def observe(
+        self, state: State, rows: Rows, grad: Tensor, beta2: Number, coding: Coding = Coding()
+    ) -> None:
         """Decode, average, encode."""
         cols = grad.shape[1]
         moment = self._decode(state, rows, cols) * beta2 + grad.square() * (1 - beta2)
         scale = blocks_of(moment).amax(dim=2)
         z = moment / spread(scale, cols).clamp_min(torch.finfo(torch.float32).tiny)
-        state["v_scale"][rows] = scale
-        state["v_codes"][rows] = (z.clamp_max(1.0).pow(0.25) * 255).ceil().to(torch.uint8)
+        below = (z.sqrt().sqrt_() * 255).floor_().clamp_(0, 254)
+        low, high = _fourth(below), _fourth(below + 1)
+        # The upper 16 bits: the lower ones may round the parameter in the same step.
+        share = 0.5 if coding.bits is None else ((coding.bits >> 16) & 0xFFFF).float() / 2**16
+        code = below + (z - low > share * (high - low))
+        code = torch.where(moment > 0, code.clamp_(1, 255), code)
+        put(state["v_scale"], rows, scale, coding.keep)
+        put(state["v_codes"], rows, code.to(torch.uint8), coding.keep)
 
-    def root(self, state: State, rows: slice, cols: int, correction: Number) -> Tensor:
+    def root(self, state: State, rows: Rows, cols: int, correction: Number) -> Tensor:
         """Of each element."""
         return (self._decode(state, rows, cols) / correction).sqrt_()
 
-    def _decode(self, state: State, rows: slice, cols: int) -> Tensor:
-        level = state["v_codes"][rows].float() / 255
-        return level.square().square_() * spread(state["v_scale"][rows], cols)
+    def _decode(self, state: State, rows: Rows, cols: int) -> Tensor:
+        return _fourth(state["v_codes"][rows].float()) * spread(state["v_scale"][rows], cols)
+
+
+def _fourth(code: Tensor) -> Tensor:
+    return (code / 255).square_().square_()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +187,14 @@ class Ones:
     def begin(self, state: State, beta2: Number) -> None:
         """Nothing to do."""
 
-    def observe(self, state: State, rows: slice, grad: Tensor, beta2: Number) -> None:
+    def observe(
+        self, state: State, rows: Rows, grad: Tensor, beta2: Number, coding: Coding = Coding()
+    ) -> None:
         """Nothing to do."""
 
-    def root(self, state: State, rows: slice, cols: int, correction: Number) -> Tensor:
-        """1 for every element."""
-        device = next(iter(state.values())).device
-        return torch.ones(1, 1, device=device)
+    def root(self, state: State, rows: Rows, cols: int, correction: Number) -> Tensor:
+        """1."""
+        return torch.ones(())  # of no dimension, it goes with tensors of any device
 
 
 SECOND_MOMENT: dict[str, SecondMoment] = {

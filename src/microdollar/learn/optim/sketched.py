@@ -10,16 +10,20 @@ A sketch belongs to a whole tensor with its elements in logical order. It can't 
 together when a tensor is resharded.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from microdollar.learn.optim.layout import Matrix
-from microdollar.learn.optim.momentum import MOMENTUM, State
-from microdollar.learn.optim.reference import Step
-from microdollar.learn.optim.second_moment import SECOND_MOMENT, Number, SecondMoment
+from microdollar.learn.optim.momentum import MOMENTUM, Rows, State
+from microdollar.learn.optim.reference import Folded, Step, put_moved
+from microdollar.learn.optim.rounding import draw, elements_of
+from microdollar.learn.optim.second_moment import SECOND_MOMENT, Coding, Number
 from microdollar.learn.optim.sketch_places import (
     Local,
     Places,
@@ -61,8 +65,8 @@ def new_state(
 
 
 def sketched_step(
-    param: Tensor,
-    grad: Tensor,
+    param: Tensor | Folded,
+    grad: Tensor | Folded,
     state: State,
     step: Step,
     options: SketchOptions,
@@ -75,13 +79,14 @@ def sketched_step(
 
     With both moments sketched: M = beta1 M + (1 - beta1) S g, V = beta2 V + (1 - beta2) |S| g^2,
     u_i = s_i M[h(i)] / correction1 / (sqrt(V[h(i)] / correction2) + eps), and AdamW's rest.
-    Both are larger than Adam's by the root of the compression, so their quotient is not. With
-    only the momentum sketched it is divided by that root; with only the second moment, that is
-    divided by the compression, the mean of its bucket.
+    M's estimates are larger than Adam's m by the root of the compression, and so are V's roots.
+    With only the momentum sketched it is divided by that root, and wants a second moment that
+    is common to many elements: collisions divided by the root of one small v make large steps.
+    With only the second moment sketched, it is divided by the compression: a bucket's mean.
 
     Args:
         param: (rows, cols), any strides and floating dtype.
-        grad: (rows, cols), finite.
+        grad: (rows, cols), finite unless ``step.keep`` says that it is not.
         state: from ``new_state``, and ``step``, the number of this update, from 1 on.
         step: rates and bias corrections.
         options: of the sketch.
@@ -89,17 +94,18 @@ def sketched_step(
         m_state: ``sketch`` or a name of ``MOMENTUM``.
         v_state: ``sketch`` or a name of ``SECOND_MOMENT``.
     """
-    numel = param.numel()
-    if not numel:
+    numel = math.prod(param.shape)
+    # A flag is asked for, which waits for the device, as the count does.
+    if not numel or (step.keep is not None and not bool(step.keep)):
         return
+    step = replace(step, keep=None)
     done = int(state["step"]) - 1
     epoch, since = divmod(done, options.rehash_steps) if options.rehash_steps else (0, done)
     if epoch and not since:
         _rehash(state, numel, options, index, epoch)
     places = places_of(numel, options, index, epoch)
     factors = _factors(numel, places, options, step, m_state, v_state)
-    both = m_state == v_state == SKETCH
-    if both and _plain_on_cpu(param, grad, state["m_sketch"], state["v_sketch"]):
+    if m_state == v_state == SKETCH and _plain_on_cpu(param) and _plain_on_cpu(grad):
         _compiled(param, grad, state, step, places, factors)
         return
     _by_rows(param, grad, state, step, places, factors, m_state, v_state)
@@ -157,66 +163,82 @@ class _Second:
         """Decay."""
         state["v_sketch"].mul_(beta2)
 
-    def observe(self, state: State, rows: slice, grad: Tensor, beta2: Number) -> None:
+    def observe(
+        self, state: State, rows: Rows, grad: Tensor, beta2: Number, coding: Coding | None = None
+    ) -> None:
         """Add (1 - beta2) g^2."""
+        del coding
+        assert isinstance(rows, slice)
         squares = grad.square() * (1 - beta2)
         add(state["v_sketch"], self.places, rows.start * grad.shape[1], squares, signed=False)
 
-    def root(self, state: State, rows: slice, cols: int, correction: Number) -> Tensor:
+    def root(self, state: State, rows: Rows, cols: int, correction: Number) -> Tensor:
         """Of the buckets of some rows."""
+        assert isinstance(rows, slice)
         start, stop = rows.start * cols, rows.stop * cols
         found = read(state["v_sketch"], self.places, start, stop, signed=False)
         return (found * self.factor / correction).sqrt_().view(-1, cols)
 
 
 def _by_rows(
-    param: Tensor, grad: Tensor, state: State, step: Step, places: tuple[Places, Places],
-    factors: _Factors, m_state: str, v_state: str,
+    param: Tensor | Folded, grad: Tensor | Folded, state: State, step: Step,
+    places: tuple[Places, Places], factors: _Factors, m_state: str, v_state: str,
 ) -> None:  # fmt: skip
-    n_rows, cols = param.shape
-    many = max(1, CHUNK // cols)
-    ranges = [slice(start, min(start + many, n_rows)) for start in range(0, n_rows, many)]
-    direction = -1 if step.maximize else 1
-    second: SecondMoment = (
-        _Second(places[1], factors.v) if v_state == SKETCH else SECOND_MOMENT[v_state]
-    )
+    cols = param.shape[1]
+    second = _Second(places[1], factors.v) if v_state == SKETCH else SECOND_MOMENT[v_state]
     sketch = state.get("m_sketch")
     source = sketch
     if sketch is not None:
         source = sketch.clone() if factors.past else sketch
         sketch.mul_(step.beta1)
     second.begin(state, step.beta2)
-    for rows in ranges:
-        g = grad[rows].float() * direction
-        second.observe(state, rows, g, step.beta2)
+    for rows in _ranges(param, grad):
+        g = _gradient(grad, rows, step)
+        bits = None
+        if v_state == "8bit" and step.key is not None:
+            bits = draw(step.key, elements_of(rows, cols, param.device))
+        second.observe(state, rows, g, step.beta2, Coding(bits))
         if sketch is not None:
-            add(sketch, places[0], rows.start * cols, g * (1 - step.beta1), signed=True)
-    for rows in ranges:
-        g = grad[rows].float() * direction
+            add(sketch, places[0], rows.start * cols, g.mul_(1 - step.beta1), signed=True)
+    for rows in _ranges(param, grad):
+        moved = _gradient(grad, rows, step)
         if source is not None:
             start, stop = rows.start * cols, rows.stop * cols
-            moved = read(source, places[0], start, stop, signed=True).view_as(g)
-            moved = moved * factors.estimate + g * factors.fresh
-        elif m_state == "none":
-            moved = g
-        else:
-            decoded = MOMENTUM[m_state].decode(state, rows, cols)
-            moved = g * (1 - step.beta1) + decoded * step.beta1
+            estimate = read(source, places[0], start, stop, signed=True).view_as(moved)
+            moved = moved.mul_(factors.fresh).add_(estimate * factors.estimate)
+        elif m_state != "none":
+            moved = moved.mul_(1 - step.beta1)
+            moved += MOMENTUM[m_state].decode(state, rows, cols).mul_(step.beta1)
             MOMENTUM[m_state].encode(state, rows, moved)
-        correction = 1.0 if m_state == "none" else step.correction1
-        root = second.root(state, rows, cols, step.correction2)
-        new = param[rows].float() * (1 - step.lr * step.weight_decay)
-        new -= moved / correction / (root + step.eps) * step.lr
-        param[rows] = new.to(param.dtype)
+        if m_state != "none":
+            moved /= step.correction1
+        moved /= second.root(state, rows, cols, step.correction2) + step.eps
+        put_moved(param, rows, moved, step)
 
 
-def _plain_on_cpu(*tensors: Tensor) -> bool:
-    return all(
-        type(tensor) in (Tensor, torch.nn.Parameter)
+def _ranges(param: Tensor | Folded, grad: Tensor | Folded) -> Iterator[slice]:
+    """Ranges of about CHUNK elements; of what can't be viewed as a matrix, of its whole rows."""
+    n_rows, cols = param.shape
+    multiple = max(part.multiple if isinstance(part, Folded) else 1 for part in (param, grad))
+    many = max(1, CHUNK // (cols * multiple)) * multiple
+    for start in range(0, n_rows, many):
+        yield slice(start, min(start + many, n_rows))
+
+
+def _gradient(grad: Tensor | Folded, rows: slice, step: Step) -> Tensor:
+    found = grad[rows].to(torch.float32, copy=True)
+    return found.neg_() if step.maximize else found
+
+
+def _plain_on_cpu(tensor: Tensor | Folded) -> TypeGuard[Tensor]:
+    """No subclass, whose values numpy would not see."""
+    return (
+        isinstance(tensor, Tensor)
+        and type(tensor) in (Tensor, torch.nn.Parameter)
+        and not torch.compiler.is_compiling()
         and tensor.device.type == "cpu"
         and tensor.dtype == torch.float32
         and tensor.is_contiguous()
-        for tensor in tensors
     )
 
 

@@ -10,6 +10,14 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from microdollar.learn.optim.layout import EXACT_BELOW
 from microdollar.learn.optim.loading import param_name, prepared, unwrapped
 from microdollar.learn.optim.options import check, check_param
+from microdollar.learn.optim.sharded import (
+    Shard,
+    make_shard,
+    reduce_sums,
+    refuse_nonfinite,
+    update_shards,
+)
+from microdollar.learn.optim.shards import is_sharded
 from microdollar.learn.optim.sparse import check_sparse
 from microdollar.learn.optim.states import check_state, coded_matrix, coded_names, fresh_state
 from microdollar.learn.optim.update import Gathered, finite_everywhere, update
@@ -182,21 +190,28 @@ class Collins(Optimizer):
             first = 0
             for group in self.param_groups:
                 one = Gathered(group, coded_names(group))
-                self._init_group(group, first, *one.lists())
+                self._init_group(group, first, one.shards, *one.lists())
                 gathered.append(one)
                 first += len(group["params"])
             scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+            shards = [shard for one in gathered for shard in one.shards]
+            if shards:
+                reduce_sums(shards, scale)
+                refuse_nonfinite(shards)
             for one in gathered:
                 if one.group["nonfinite"] == "raise":
                     finite_everywhere(one)
             for one in gathered:
                 update(one, scale, found)
+            if shards:
+                update_shards(shards, found)
         return loss
 
     def _init_group(
         self,
         group: dict[str, Any],
         first: int,
+        shards: list[Shard],
         params: list[Tensor],
         grads: list[Tensor],
         indices: list[int],
@@ -218,6 +233,10 @@ class Collins(Optimizer):
             if not state:
                 state.update(fresh_state(param, group))
             check_state(state, param, name, group)
+            if is_sharded(param):
+                skipped = self._counter(param.to_local().device)
+                shards.append(make_shard(param, group, first + position, name, state, skipped))
+                continue
             plain = coded_matrix(param, group) is None
             params.append(param)
             grads.append(param.grad)
@@ -225,11 +244,13 @@ class Collins(Optimizer):
             exact.append(plain)
             kept = ("exp_avg", "exp_avg_sq") if plain else names
             states.extend([state["step"], *(state[key] for key in kept)])
-            if param.device not in self._skipped:
-                self._skipped[param.device] = torch.zeros(
-                    (), dtype=torch.int64, device=param.device
-                )
-            counters.append(self._skipped[param.device])
+            counters.append(self._counter(param.device))
+
+    def _counter(self, device: torch.device) -> Tensor:
+        """Of skipped updates."""
+        if device not in self._skipped:
+            self._skipped[device] = torch.zeros((), dtype=torch.int64, device=device)
+        return self._skipped[device]
 
 
 def _check_gradient(param: Tensor, name: str, group: dict[str, Any]) -> None:

@@ -122,7 +122,7 @@ def _pieces(one: Exact) -> Iterator[Exact]:
         param, grad, mean, square = (part[start : start + many] for part in parts)
         yield Exact(
             param=param, grad=grad, mean=mean, square=square,
-            count=one.count, key=one.key, first=start * each, keep=one.keep,
+            count=one.count, key=one.key, first=one.first + start * each, keep=one.keep,
         )  # fmt: skip
 
 

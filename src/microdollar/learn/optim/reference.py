@@ -9,7 +9,7 @@ from torch import Tensor
 from microdollar.learn.optim.layout import Matrix
 from microdollar.learn.optim.momentum import MOMENTUM, State
 from microdollar.learn.optim.rounding import Key, draw, elements_of, is_rounded, round_at_random
-from microdollar.learn.optim.second_moment import SECOND_MOMENT, Coding, Number
+from microdollar.learn.optim.second_moment import SECOND_MOMENT, Coding, Number, SecondMoment
 
 CHUNK = 2**19
 """Elements of a range of rows, at least one row: what bounds the memory of a step."""
@@ -35,6 +35,8 @@ class Step:
     """How a parameter of 16 bits is rounded: ``stochastic`` or ``nearest``."""
     keep: Tensor | None = None
     """Of no dimension: nothing changes where it is False. None is True, known beforehand."""
+    first_row: int = 0
+    """Where this process's rows begin in the whole matrix."""
 
 
 class Folded:
@@ -83,6 +85,7 @@ def matrix_step(
     *,
     m_state: str,
     v_state: str,
+    second: SecondMoment | None = None,
 ) -> None:
     """Update ``param`` and ``state`` in place.
 
@@ -97,8 +100,9 @@ def matrix_step(
         step: rates and bias corrections.
         m_state: a name of ``MOMENTUM``.
         v_state: a name of ``SECOND_MOMENT``.
+        second: in place of that name's.
     """
-    momentum, second = MOMENTUM[m_state], SECOND_MOMENT[v_state]
+    momentum, second = MOMENTUM[m_state], second or SECOND_MOMENT[v_state]
     n_rows, n_cols = param.shape
     if step.keep is not None:
         step = replace(step, beta2=torch.where(step.keep, step.beta2, 1.0))
@@ -107,7 +111,7 @@ def matrix_step(
     for rows in ranges:
         bits = None
         if v_state == "8bit" and step.key is not None:
-            bits = draw(step.key, elements_of(rows, n_cols, param.device))
+            bits = draw(step.key, elements_of(rows, n_cols, param.device, step.first_row))
         coding = Coding(bits, step.keep)
         second.observe(state, rows, _gradient(grad, rows, step), step.beta2, coding)
     for rows in ranges:
@@ -128,7 +132,7 @@ def put_moved(param: Tensor | Folded, rows: slice | Tensor, moved: Tensor, step:
     new = old.to(wide) * (1 - step.lr * step.weight_decay)
     new -= moved.mul_(step.lr)
     if step.rounding == "stochastic" and step.key is not None and is_rounded(old.dtype):
-        bits = draw(step.key, elements_of(rows, param.shape[1], param.device))
+        bits = draw(step.key, elements_of(rows, param.shape[1], param.device, step.first_row))
         new = round_at_random(new, old.dtype, bits)
     else:
         new = new.to(old.dtype)

@@ -52,10 +52,14 @@ def range_of(first: int, count: int, device: torch.device) -> Tensor:
     return torch.arange(count, dtype=torch.int32, device=device).add_(_signed(first & _MASK))
 
 
-def elements_of(rows: slice | Tensor, cols: int, device: torch.device) -> Tensor:
-    """Indices of some rows of a matrix, int32 (rows, cols)."""
+def elements_of(
+    rows: slice | Tensor, cols: int, device: torch.device, first_row: int = 0
+) -> Tensor:
+    """Indices of some rows of a matrix, int32 (rows, cols); they count from ``first_row``."""
     if isinstance(rows, slice):
-        return range_of(rows.start * cols, (rows.stop - rows.start) * cols, device).view(-1, cols)
+        return range_of(
+            (first_row + rows.start) * cols, (rows.stop - rows.start) * cols, device
+        ).view(-1, cols)
     return rows.to(torch.int32)[:, None] * cols + range_of(0, cols, device)
 
 

@@ -12,6 +12,7 @@ from microdollar.learn.optim.layout import Matrix, matrix_of
 from microdollar.learn.optim.momentum import State
 from microdollar.learn.optim.options import SKETCH, Options, sketch_options
 from microdollar.learn.optim.reference import new_state
+from microdollar.learn.optim.shards import as_sharded, is_sharded, local_matrix
 from microdollar.learn.optim.sketched import new_state as new_sketch_state
 
 EXACT = ("fp32", "fp32")
@@ -41,6 +42,11 @@ def fresh_state(param: Tensor, options: Options) -> State:
     # With the count there too, a step can be skipped without asking the device.
     state = {"step": torch.zeros((), dtype=_count_dtype(), device=param.device)}
     matrix = coded_matrix(param, options)
+    if matrix is not None and is_sharded(param):
+        if is_sketched(options):
+            raise ValueError("sketches hash whole parameters, and this one is sharded.")
+        rows = local_matrix(param, matrix)
+        return state | as_sharded(_coded(rows, options, param.to_local().device), param, matrix)
     if matrix is not None:
         return state | _coded(matrix, options, param.device)
     for name in ("exp_avg", "exp_avg_sq"):

@@ -39,6 +39,8 @@ class Gathered:
     group: Options
     names: tuple[str, ...]
     """Of a coded state, but for ``step``."""
+    shards: list[Any] = field(default_factory=list)
+    """Parameters spread over processes (`sharded`), which are in none of the other lists."""
     params: list[Tensor] = field(default_factory=list)
     grads: list[Tensor] = field(default_factory=list)
     indices: list[int] = field(default_factory=list)

@@ -215,7 +215,7 @@ class Collins(Optimizer):
         params: list[Tensor],
         grads: list[Tensor],
         indices: list[int],
-        exact: list[bool],
+        rows: list[int],
         states: list[Tensor],
         counters: list[Tensor],
     ) -> None:
@@ -237,12 +237,12 @@ class Collins(Optimizer):
                 skipped = self._counter(param.to_local().device)
                 shards.append(make_shard(param, group, first + position, name, state, skipped))
                 continue
-            plain = coded_matrix(param, group) is None
+            matrix = coded_matrix(param, group)
             params.append(param)
             grads.append(param.grad)
             indices.append(first + position)
-            exact.append(plain)
-            kept = ("exp_avg", "exp_avg_sq") if plain else names
+            rows.append(matrix.rows if matrix else 0)
+            kept = names if matrix else ("exp_avg", "exp_avg_sq")
             states.extend([state["step"], *(state[key] for key in kept)])
             counters.append(self._counter(param.device))
 

@@ -2,13 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from microdollar.learn.optim.momentum import State
 from microdollar.learn.optim.reference import CHUNK
-from microdollar.learn.optim.rounding import Key, draw, is_rounded, range_of, round_at_random
+from microdollar.learn.optim.rounding import (
+    Key,
+    draw,
+    is_rounded,
+    range_of,
+    round_at_random,
+    signed,
+)
 from microdollar.learn.optim.second_moment import Number
 
 
@@ -62,19 +71,30 @@ def exact_step(tensors: Iterable[Exact], rates: Rates) -> None:
         _update(batch, rates)
 
 
-def differentiable_step(tensors: Iterable[Exact], steps: list[Tensor], rates: Rates) -> None:
-    """Torch's own AdamW, through which gradients flow; counts ``steps`` itself."""
-    listed = list(tensors)
+TorchRow = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""Parameter, gradient, moments and count of one tensor."""
+
+
+def row_of(param: Tensor, grad: Tensor, state: State) -> TorchRow:
+    """What torch's AdamW wants of one tensor."""
+    return param, grad, state["exp_avg"], state["exp_avg_sq"], state["step"]
+
+
+def torch_step(
+    rows: list[TorchRow], rates: Rates, *, fused: bool = False, differentiable: bool = False
+) -> None:
+    """Torch's own AdamW, which counts the steps itself."""
+    params, grads, means, squares, counts = (list(column) for column in zip(*rows, strict=True))
     adamw(
-        [one.param for one in listed],
-        [one.grad for one in listed],
-        [one.mean for one in listed],
-        [one.square for one in listed],
+        params,
+        grads,
+        means,
+        squares,
         [],
-        steps,
+        counts,
         foreach=False,
-        differentiable=True,
-        fused=False,
+        differentiable=differentiable,
+        fused=fused,
         amsgrad=False,
         beta1=rates.beta1,
         beta2=rates.beta2,
@@ -195,10 +215,21 @@ def _spread(values: list[Tensor], batch: list[Exact]) -> Tensor:
 
 def _bits(batch: list[Exact]) -> Tensor:
     """Random bits of each element, as if its tensor stood alone."""
-    drawn = [
-        draw(one.key, range_of(one.first, one.param.numel(), one.param.device)) for one in batch
-    ]
-    return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+    device = batch[0].param.device
+    sizes = [one.param.numel() for one in batch]
+    if len(batch) == 1 or isinstance(batch[0].key, Tensor):
+        drawn = [
+            draw(one.key, range_of(one.first, size, device))
+            for one, size in zip(batch, sizes, strict=True)
+        ]
+        return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+    # On the host, where tables cost little.
+    places = accumulate(sizes, initial=0)
+    starts = [place - one.first for place, one in zip(places, batch, strict=False)]
+    keys = [signed(one.key) for one in batch if not isinstance(one.key, Tensor)]
+    table = torch.tensor([starts, keys], dtype=torch.int32)
+    start, key = table.repeat_interleave(torch.tensor(sizes), dim=1)
+    return draw(key, range_of(0, sum(sizes), device).sub_(start))
 
 
 def _write(targets: Sequence[Tensor], values: Tensor) -> None:

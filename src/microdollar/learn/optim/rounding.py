@@ -22,7 +22,7 @@ def key_of(seed: int, index: int, count: float | Tensor) -> Key:
     """Key of parameter ``index`` in its step ``count``, a tensor if ``count`` is one."""
     start = mix_integer(mix_integer(seed & _MASK) + index)
     if isinstance(count, Tensor):
-        return _mix_(count.to(torch.int32) + _signed(start))
+        return _mix_(count.to(torch.int32) + signed(start))
     return mix_integer(start + int(count))
 
 
@@ -43,13 +43,13 @@ def draw(key: Key, elements: Tensor) -> Tensor:
         key: of the parameter and step, or a tensor of one for each element.
         elements: int32 indices, wrapped at 2^32; overwritten.
     """
-    elements ^= key if isinstance(key, Tensor) else _signed(key)
+    elements ^= key if isinstance(key, Tensor) else signed(key)
     return _mix_(elements)
 
 
 def range_of(first: int, count: int, device: torch.device) -> Tensor:
     """Indices first, first + 1, ..., wrapped at 2^32, int32 (count,)."""
-    return torch.arange(count, dtype=torch.int32, device=device).add_(_signed(first & _MASK))
+    return torch.arange(count, dtype=torch.int32, device=device).add_(signed(first & _MASK))
 
 
 def elements_of(
@@ -98,11 +98,11 @@ def _mix_(values: Tensor) -> Tensor:
     values ^= (values >> 16) & 0xFFFF
     values *= _FIRST
     values ^= (values >> 15) & 0x1FFFF
-    values *= _signed(_SECOND)
+    values *= signed(_SECOND)
     values ^= (values >> 16) & 0xFFFF
     return values
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
     """The int32 of the same bits."""
     return value - 2**32 if value >= 2**31 else value

@@ -7,15 +7,16 @@ import torch
 from torch import Tensor
 
 from microdollar.learn.optim import exact as small
+from microdollar.learn.optim.layout import Matrix
 from microdollar.learn.optim.loading import param_name
 from microdollar.learn.optim.momentum import State
 from microdollar.learn.optim.options import Options, betas_of, scalar, sketch_options
 from microdollar.learn.optim.reference import Step, as_matrix, matrix_step
-from microdollar.learn.optim.rounding import Key, key_of
+from microdollar.learn.optim.rounding import Key, is_rounded, key_of
 from microdollar.learn.optim.second_moment import Number
 from microdollar.learn.optim.sketched import sketched_step
 from microdollar.learn.optim.sparse import sparse_step
-from microdollar.learn.optim.states import coded_matrix, is_sketched
+from microdollar.learn.optim.states import is_sketched
 
 
 @dataclass(slots=True)
@@ -26,7 +27,8 @@ class Entry:
     grad: Tensor
     index: int
     """In the optimizer, over all groups."""
-    exact: bool
+    matrix: Matrix | None
+    """How it is seen; None if its moments are exact."""
     state: State
     skipped: Tensor
     """Counts updates that were left out, on the parameter's device."""
@@ -44,29 +46,33 @@ class Gathered:
     params: list[Tensor] = field(default_factory=list)
     grads: list[Tensor] = field(default_factory=list)
     indices: list[int] = field(default_factory=list)
-    exact: list[bool] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    """Of the matrix, 0 for exact moments."""
     states: list[Tensor] = field(default_factory=list)
     counters: list[Tensor] = field(default_factory=list)
 
     def lists(self) -> tuple[list[Any], ...]:
         """All of them, in the order of ``Collins._init_group``."""
-        return self.params, self.grads, self.indices, self.exact, self.states, self.counters
+        return self.params, self.grads, self.indices, self.rows, self.states, self.counters
 
     def entries(self) -> list[Entry]:
         """One for each parameter."""
         found = []
         start = 0
         for place, param in enumerate(self.params):
-            kept = ("exp_avg", "exp_avg_sq") if self.exact[place] else self.names
-            names = ("step", *kept)
-            state = dict(zip(names, self.states[start : start + len(names)], strict=True))
-            start += len(names)
+            rows = self.rows[place]
+            names = ("step", *(self.names if rows else ("exp_avg", "exp_avg_sq")))
             found.append(
                 Entry(
-                    param, self.grads[place], self.indices[place], self.exact[place], state,
-                    self.counters[place],
+                    param=param,
+                    grad=self.grads[place],
+                    index=self.indices[place],
+                    matrix=Matrix(rows, param.numel() // rows) if rows else None,
+                    state=dict(zip(names, self.states[start : start + len(names)], strict=True)),
+                    skipped=self.counters[place],
                 )
-            )  # fmt: skip
+            )
+            start += len(names)
         return found
 
 
@@ -78,7 +84,7 @@ def finite_everywhere(gathered: Gathered) -> None:
     """
     group = gathered.group
     for param, grad in zip(gathered.params, gathered.grads, strict=True):
-        if not bool(_finite(param, grad)):
+        if not float(_norm(grad.coalesce().values() if grad.is_sparse else grad)) < _limit(param):
             position = next(i for i, one in enumerate(group["params"]) if one is param)
             raise FloatingPointError(
                 f"the gradient of {param_name(group, position)} of shape {tuple(param.shape)} is "
@@ -116,40 +122,63 @@ def _on_host(one: Entry, group: Options) -> bool:
     A sparse gradient asks for the number of its rows anyway, a sketch for the hashes' count.
     """
     cpu = one.param.device.type == "cpu" and not torch.compiler.is_compiling()
-    return cpu or one.grad.is_sparse or (is_sketched(group) and not one.exact)
+    return cpu or one.grad.is_sparse or (is_sketched(group) and one.matrix is not None)
 
 
 def _update_on_host(entries: list[Entry], group: Options) -> None:
     if group["differentiable"]:
-        tensors = [_exact(one, 0.0, 0, None) for one in entries]
-        steps = [one.state["step"] for one in entries]
-        small.differentiable_step(tensors, steps, _rates(group, host=False))
+        rows = [small.row_of(one.param, one.grad, one.state) for one in entries]
+        small.torch_step(rows, _rates(group, host=False), differentiable=True)
         return
-    exact = [one for one in entries if one.exact and not one.grad.is_sparse]
-    tensors = []
-    for one, finite in zip(exact, _all_finite(exact), strict=True):
-        if bool(finite):
+    exact = [one for one in entries if not one.matrix and not one.grad.is_sparse]
+    if exact:
+        _update_exact(exact, group)
+    for one in entries:
+        if one.matrix or one.grad.is_sparse:
+            _update_coded(one, group)
+
+
+def _update_exact(entries: list[Entry], group: Options) -> None:
+    """Exact moments on the host: torch's fused kernel where it can, which joins them too."""
+    plain: list[Entry] = []
+    rest: list[small.Exact] = []
+    fused = group["fused"] is not False and group["foreach"] is not False
+    for one, norm in zip(entries, _norms(entries), strict=True):
+        if not float(norm) < _limit(one.param):
+            one.skipped += 1
+        elif fused and _is_plain(one):
+            plain.append(one)
+        else:
             one.state["step"] += 1
             count = float(one.state["step"])
-            tensors.append(_exact(one, count, key_of(group["seed"], one.index, count), None))
-        else:
-            one.skipped += 1
-    if tensors:
-        small.exact_step(tensors, _rates(group, host=True))
-    for one in entries:
-        if not one.exact or one.grad.is_sparse:
-            _update_coded(one, group)
+            rest.append(_exact(one, count, _key(one, group, count), None))
+    rates = _rates(group, host=True)
+    if plain:
+        small.torch_step(
+            [small.row_of(one.param, one.grad, one.state) for one in plain], rates, fused=True
+        )
+    if rest:
+        small.exact_step(rest, rates)
+
+
+def _is_plain(one: Entry) -> bool:
+    """Whether torch's kernel takes it: float32 or float64, and contiguous."""
+    return (
+        one.param.dtype == one.grad.dtype == one.state["exp_avg"].dtype
+        and one.param.is_contiguous()
+        and one.grad.is_contiguous()
+    )
 
 
 def _update_coded(one: Entry, group: Options) -> None:
     """A matrix, or a sparse gradient of anything, on the host."""
     param, grad = one.param, one.grad.coalesce() if one.grad.is_sparse else one.grad
-    if not bool(_finite(param, grad.values() if grad.is_sparse else grad)):
+    if not float(_norm(grad.values() if grad.is_sparse else grad)) < _limit(param):
         one.skipped += 1
         return
     one.state["step"] += 1
     count = float(one.state["step"])
-    step = _step(group, count, key_of(group["seed"], one.index, count), None, host=True)
+    step = _step(group, count, _key(one, group, count), None, host=True)
     _coded_step(one, grad, step, group)
 
 
@@ -158,7 +187,7 @@ def _coded_step(one: Entry, grad: Tensor, step: Step, group: Options) -> None:
     if grad.is_sparse:
         sparse_step(one.param, grad, one.state, step, m_state=m_state, v_state=v_state)
         return
-    matrix = coded_matrix(one.param, group)
+    matrix = one.matrix
     assert matrix is not None
     param, grads = as_matrix(one.param, matrix), as_matrix(grad, matrix)
     if not is_sketched(group):
@@ -177,32 +206,61 @@ def _coded_step(one: Entry, grad: Tensor, step: Step, group: Options) -> None:
 def _update_away(entries: list[Entry], group: Options, found: Tensor | None) -> None:
     """On an accelerator, or compiled: no value is asked for, what is skipped is a flag."""
     tensors = []
-    for one, finite in zip(entries, _all_finite(entries), strict=True):
-        keep = finite if found is None else finite & (found.to(finite.device) == 0)
-        one.skipped += ~keep
-        one.state["step"] += keep
-        count = one.state["step"]
-        key = key_of(group["seed"], one.index, count)
-        if one.exact:
-            tensors.append(_exact(one, count, key, keep))
-        else:
-            step = _step(group, count, key, keep, host=False)
-            _coded_step(one, one.grad, step, group)
+    for alike in _by_device(entries):
+        finite = torch.stack(_norms(alike)) < _limit(alike[0].param)
+        if found is not None:
+            finite = finite & (found.to(finite.device) == 0)
+        alike[0].skipped += (~finite).sum()
+        steps = [one.state["step"] for one in alike]
+        torch._foreach_add_(steps, list(finite.to(steps[0].dtype).unbind()))
+        for one, keep in zip(alike, finite.unbind(), strict=True):
+            count = one.state["step"]
+            key = _key(one, group, count)
+            if one.matrix is None:
+                tensors.append(_exact(one, count, key, keep))
+            else:
+                step = _step(group, count, key, keep, host=False)
+                _coded_step(one, one.grad, step, group)
     if tensors:
         small.exact_step(tensors, _rates(group, host=False))
 
 
-def _all_finite(entries: list[Entry]) -> list[Tensor]:
-    """A flag of no dimension for each."""
-    return [_finite(one.param, one.grad) for one in entries]
+def _by_device(entries: list[Entry]) -> list[list[Entry]]:
+    """Those of one device and one type of moments and gradients together."""
+    alike: dict[Any, list[Entry]] = {}
+    for one in entries:
+        kind = (one.param.device, small.moment_dtype(one.param), one.grad.dtype)
+        alike.setdefault(kind, []).append(one)
+    return list(alike.values())
 
 
-def _finite(param: Tensor, grad: Tensor) -> Tensor:
-    """Whether the sum of a gradient's squares is finite in the type of its moments."""
-    dtype = torch.float32 if grad.dtype == torch.float16 else None
-    norm = torch.linalg.vector_norm(grad, dtype=dtype)
-    finite: Tensor = norm < torch.finfo(small.moment_dtype(param)).max ** 0.5
-    return finite
+def _norms(entries: list[Entry]) -> list[Tensor]:
+    """Root of the sum of squares of each gradient."""
+    grads = [one.grad for one in entries]
+    if any(grad.dtype == torch.float16 for grad in grads):
+        return [_norm(grad) for grad in grads]
+    return list(torch._foreach_norm(grads))
+
+
+def _norm(grad: Tensor) -> Tensor:
+    """Of one; that of a float16 may be larger than a float16."""
+    norm: Tensor = torch.linalg.vector_norm(
+        grad, dtype=torch.float32 if grad.dtype == torch.float16 else None
+    )
+    return norm
+
+
+def _limit(param: Tensor) -> float:
+    """The norm from which on a sum of squares overflows in the type of the moments."""
+    return float(torch.finfo(small.moment_dtype(param)).max ** 0.5)
+
+
+def _key(one: Entry, group: Options, count: Number) -> Key:
+    """Of its random numbers in this step; 0 where it needs none."""
+    coded = one.matrix is not None and group["v_state"] == "8bit"
+    if coded or (group["rounding"] == "stochastic" and is_rounded(one.param.dtype)):
+        return key_of(group["seed"], one.index, count)
+    return 0
 
 
 def _exact(one: Entry, count: Number, key: Key, keep: Tensor | None) -> small.Exact:

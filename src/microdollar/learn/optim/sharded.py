@@ -126,7 +126,7 @@ def make_shard(
 def _local_sums(shard: Shard) -> Tensor:
     grad = shard.grad
     if not shard.factored:
-        norm = torch.linalg.vector_norm(grad, dtype=torch.float32)
+        norm: Tensor = torch.linalg.vector_norm(grad, dtype=torch.float32)
         return norm.square().view(1)
     assert shard.matrix is not None
     cols = shard.matrix.cols
@@ -158,7 +158,7 @@ def reduce_sums(shards: list[Shard], scale: Tensor | None) -> None:
         flat = torch.cat([shard.sums for shard in members])
         for dim in dims:
             distributed.all_reduce(flat, group=mesh.get_group(dim))
-        parts = flat.split([shard.sums.numel() for shard in members])
+        parts = torch.split(flat, [shard.sums.numel() for shard in members])
         for shard, part in zip(members, parts, strict=True):
             shard.sums = part
 

@@ -1,0 +1,181 @@
+"""Collins on several real processes: replicas, shards, checkpoints of another number of shards.
+
+``distributed_worker.py`` is what each process runs.
+"""
+
+import os
+import runpy
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from microdollar.learn.optim import Collins
+from microdollar.learn.optim.rounding import elements_of
+from microdollar.work.formulas.collins import matrix_of, model_state_bytes
+
+WORKER = Path(__file__).with_name("distributed_worker.py")
+STEPS = 4
+
+pytestmark = [
+    pytest.mark.skipif(
+        not torch.distributed.is_available() or sys.platform == "win32", reason="needs gloo"
+    ),
+    pytest.mark.slow,
+]
+
+
+def run(jobs, world, folder):
+    """Processes that meet in ``folder``; their logs are the message where one fails."""
+    words = [sys.executable, str(WORKER), jobs]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    logs = [folder / f"log-{world}-{rank}" for rank in range(world)]
+    started = []
+    for rank, log in enumerate(logs):
+        command = [*words, str(rank), str(world), str(folder)]
+        with log.open("wb") as file:
+            started.append(subprocess.Popen(command, env=env, stdout=file, stderr=file))
+    try:
+        codes = [process.wait(timeout=240) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    if any(codes):
+        pytest.fail("\n".join(log.read_text("utf-8")[-3000:] for log in logs))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What two processes found, then what four did with their checkpoint."""
+    found = tmp_path_factory.mktemp("processes")
+    run("replicas,sharded_steps,nonfinite,refused,fsdp", 2, found)
+    run("hybrid_steps,resumed", 4, found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def worker():
+    return runpy.run_path(str(WORKER))
+
+
+def load(folder, name):
+    return torch.load(folder / f"{name}.pt")
+
+
+def assert_same_but_for_rounding(found, wanted):
+    """Equal but where a code was rounded the other way: one number in a thousand.
+
+    Sums in another order differ by some 1e-7 of themselves. Where a momentum lies as close to the
+    middle between two codes, its element then moves by another few percent of the learning rate.
+    """
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        off = (found[name].double() - value.double()).abs()
+        allowed = 1e-5 * value.double().abs() + 1e-6
+        share = (off > allowed).double().mean().item()
+        assert share < 1e-3, f"{name}: {share:.2%} differ, by up to {off.max():.2g}"
+
+
+def parameters(found):
+    names = {name for name in found if f"{name}.step" in found}
+    return {name: value for name, value in found.items() if name in names}
+
+
+def test_replicas_are_equal_bit_for_bit(folder):
+    assert load(folder, "replicas-2") == {"equal": True}
+
+
+@pytest.mark.parametrize("name", ["sharded_steps-2", "hybrid_steps-4"])
+def test_sharded_steps_are_those_of_the_whole(folder, name):
+    for (options, dtype), pairs in load(folder, name).items():
+        for key, whole, sharded in pairs:
+            said = f"{options} {dtype} {key} {tuple(whole.shape)}"
+            assert sharded.dtype == whole.dtype, said
+            if key == "v_col":
+                torch.testing.assert_close(sharded, whole, rtol=1e-6, atol=0, msg=said)
+            elif key != "param":
+                assert torch.equal(sharded, whole), said
+            elif dtype == torch.float32:
+                torch.testing.assert_close(sharded, whole, rtol=1e-5, atol=1e-6, msg=said)
+            else:
+                # The same random numbers: few are so close that another sum tips them.
+                assert (sharded != whole).float().mean() < 1e-3, said
+
+
+def test_all_processes_skip_or_raise_together(folder):
+    found = load(folder, "nonfinite-2")
+    for rank, (said, moved, counts, finite, skipped) in enumerate(found["skip"]):
+        assert said == ""
+        # Tensors 0 and 3 are left out; the one row of tensor 4 lies in process 0.
+        assert moved == [False, True, True, False, rank == 0, True]
+        assert counts == [0, 1, 1, 0, 1, 1]
+        assert finite
+        assert skipped == 2
+    for said, moved, counts, finite, _ in found["raise"]:
+        assert "parameter 0 of shape (65, 80) is not finite; nothing was changed" in said
+        assert not any(moved)
+        assert counts == [0] * 6
+        assert finite
+
+
+def test_what_can_not_be_sharded_says_so(folder):
+    found = load(folder, "refused-2")
+    assert "only Shard(0)" in found["columns"]
+    assert found["exact columns"] == ""
+    assert "40 for each of its first dimension, which 2 shards don't divide" in found["experts"]
+    assert "sharded" in found["sketch"]
+    assert "set_optimizer_state_dict" in found["plain state"]
+
+
+def test_one_reduction_for_all_parameters(folder):
+    assert load(folder, "fsdp-2")["reductions"] == 1
+
+
+def test_shards_share_the_state(folder, worker):
+    shapes = [tuple(param.shape) for param in worker["made"]().parameters()]
+    columns = sum(matrix.cols for shape in shapes if (matrix := matrix_of(shape)))
+    # Column statistics and counters are on both.
+    want = model_state_bytes(shapes) + 4 * columns + 4 * len(shapes)
+    assert load(folder, "fsdp-2")["state_bytes"] == want
+
+
+def test_two_shards_train_as_one_process(folder, worker):
+    net = worker["made"]()
+    optimizer = Collins(net.parameters(), lr=1e-2, fused=False)
+    worker["train"](net, optimizer, range(2 * STEPS))
+    wanted = worker["all_of"](net, optimizer)
+    assert_same_but_for_rounding(parameters(load(folder, "fsdp-2")["end"]), parameters(wanted))
+
+
+@pytest.mark.parametrize("world", [4, 1])
+def test_a_checkpoint_of_two_goes_on_with_another_number(folder, worker, world):
+    if world == 1:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = worker["resumed"](0, 1, folder)
+    else:
+        found = load(folder, "resumed-4")
+    two = load(folder, "fsdp-2")
+    assert found["loaded"].keys() == two["saved"].keys()
+    for name, value in two["saved"].items():
+        assert torch.equal(found["loaded"][name], value), name
+        assert found["loaded"][name].dtype == value.dtype, name
+    assert_same_but_for_rounding(parameters(found["end"]), parameters(two["end"]))
+
+
+def test_random_numbers_of_a_shard_are_those_of_its_rows():
+    cpu = torch.device("cpu")
+    whole = elements_of(slice(0, 10), 7, cpu)
+    assert torch.equal(elements_of(slice(1, 3), 7, cpu, first_row=4), whole[5:7])
+
+
+def test_plain_parameters_are_not_sharded():
+    from microdollar.learn.optim.shards import is_sharded, local_of
+
+    value = nn.Parameter(torch.zeros(3))
+    assert not is_sharded(value)
+    assert local_of(value) is value

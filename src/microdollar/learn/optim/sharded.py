@@ -21,8 +21,7 @@ from microdollar.learn.optim.rounding import key_of
 from microdollar.learn.optim.second_moment import Coding, Number
 from microdollar.learn.optim.shards import first_row, is_sharded, local_matrix, local_of, mesh_dims
 from microdollar.learn.optim.states import coded_matrix
-from microdollar.learn.optim.update import _rates as rates_of
-from microdollar.learn.optim.update import _step as step_of
+from microdollar.learn.optim.update import rates_of, step_of
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor

@@ -128,7 +128,7 @@ def _on_host(one: Entry, group: Options) -> bool:
 def _update_on_host(entries: list[Entry], group: Options) -> None:
     if group["differentiable"]:
         rows = [small.row_of(one.param, one.grad, one.state) for one in entries]
-        small.torch_step(rows, _rates(group, host=False), differentiable=True)
+        small.torch_step(rows, rates_of(group, host=False), differentiable=True)
         return
     exact = [one for one in entries if not one.matrix and not one.grad.is_sparse]
     if exact:
@@ -152,7 +152,7 @@ def _update_exact(entries: list[Entry], group: Options) -> None:
             one.state["step"] += 1
             count = float(one.state["step"])
             rest.append(_exact(one, count, _key(one, group, count), None))
-    rates = _rates(group, host=True)
+    rates = rates_of(group, host=True)
     if plain:
         small.torch_step(
             [small.row_of(one.param, one.grad, one.state) for one in plain], rates, fused=True
@@ -178,7 +178,7 @@ def _update_coded(one: Entry, group: Options) -> None:
         return
     one.state["step"] += 1
     count = float(one.state["step"])
-    step = _step(group, count, _key(one, group, count), None, host=True)
+    step = step_of(group, count, _key(one, group, count), None, host=True)
     _coded_step(one, grad, step, group)
 
 
@@ -219,10 +219,10 @@ def _update_away(entries: list[Entry], group: Options, found: Tensor | None) -> 
             if one.matrix is None:
                 tensors.append(_exact(one, count, key, keep))
             else:
-                step = _step(group, count, key, keep, host=False)
+                step = step_of(group, count, key, keep, host=False)
                 _coded_step(one, one.grad, step, group)
     if tensors:
-        small.exact_step(tensors, _rates(group, host=False))
+        small.exact_step(tensors, rates_of(group, host=False))
 
 
 def _by_device(entries: list[Entry]) -> list[list[Entry]]:
@@ -270,7 +270,8 @@ def _exact(one: Entry, count: Number, key: Key, keep: Tensor | None) -> small.Ex
     )  # fmt: skip
 
 
-def _rates(group: Options, *, host: bool) -> small.Rates:
+def rates_of(group: Options, *, host: bool) -> small.Rates:
+    """What all tensors of a group share; plain numbers on the host."""
     beta1, beta2 = betas_of(group)
     lr = scalar(group["lr"])
     return small.Rates(
@@ -285,8 +286,9 @@ def _rates(group: Options, *, host: bool) -> small.Rates:
     )
 
 
-def _step(group: Options, count: Number, key: Key, keep: Tensor | None, *, host: bool) -> Step:
-    rates = _rates(group, host=host)
+def step_of(group: Options, count: Number, key: Key, keep: Tensor | None, *, host: bool) -> Step:
+    """What one matrix needs for its step ``count``."""
+    rates = rates_of(group, host=host)
     return Step(
         lr=rates.lr,
         beta1=rates.beta1,

@@ -15,6 +15,8 @@ NETWORKS = {
     "ngram-quantized": "microdollar.learn.counts.ngram.quantize:QuantizedFile",
     "counted": "microdollar.learn.counts.mixed.model:CountedModel",
     "elman": "microdollar.learn.elman:ElmanModel",
+    "lstm": "microdollar.learn.gradient.lstm_model:LSTMModel",
+    "gpt": "microdollar.learn.gradient.gpt_model:GPTModel",
 }
 """``module:class`` by the value of ``network`` in ``config.json``."""
 

@@ -16,6 +16,8 @@ LEARNERS = {
     "satrnn": "microdollar.learn.counts.satrnn:SatRNN",
     "readout-sgd": "microdollar.learn.gradient.readout:ReadoutSGD",
     "rnn-bptt": "microdollar.learn.gradient.rnn:ElmanBPTT",
+    "lstm-bptt": "microdollar.learn.gradient.lstm:LSTMBPTT",
+    "gpt": "microdollar.learn.gradient.gpt:GPT",
 }
 """``module:class`` of each learner; the class takes keyword arguments only."""
 

@@ -27,8 +27,10 @@ LABELS = {
     "satrnn": "sat-rnn from counts",
     "readout-sgd": "sat-rnn, readout by SGD",
     "rnn-bptt": "Elman RNN by BPTT",
+    "lstm-bptt": "LSTM by BPTT",
+    "gpt": "small GPT",
 }
-TRAINED = ("readout-sgd", "rnn-bptt")
+TRAINED = ("readout-sgd", "rnn-bptt", "lstm-bptt", "gpt")
 """Learners that take gradients; the others count."""
 
 

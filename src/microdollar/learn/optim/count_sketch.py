@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from microdollar.learn.optim.hashes import MAX_BUCKETS, Hash, draw, family_for, signs_of
+from microdollar.learn.optim.sketch_kernels import buckets_of
 
 MODES = ("signed", "sum", "mean")
 CHUNK = 2**16
@@ -160,13 +161,13 @@ class CountSketch:
     def _places(self, row: int, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Bucket and sign (all +1 if unsigned)."""
         place, sign = self._hashes[row]
-        bucket = place(keys)
-        bit = bucket & 1 if self._one else None
+        bucket = buckets_of(place, keys)
+        bit = bucket & 1
         if self._one:
             bucket = bucket >> 1
         if self.mode != "signed":
             return bucket, torch.ones(1, device=keys.device)
-        return bucket, signs_of(sign(keys) if bit is None else bit)
+        return bucket, signs_of(bit if self._one else buckets_of(sign, keys))
 
     def _add(self, keys: Tensor, values: Tensor) -> None:
         for row in range(self.rows):

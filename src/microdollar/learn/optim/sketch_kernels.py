@@ -5,7 +5,9 @@ Only for contiguous float32 on the CPU; `sketched` has the same steps in plain t
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from numba import njit
+from torch import Tensor
 
 from microdollar.learn.optim.hashes import Hash, MultiplyShift
 
@@ -18,6 +20,7 @@ _U = np.uint64
 _P31, _P61 = _U(2**31 - 1), _U(2**61 - 1)
 _LOW30 = _U(2**30 - 1)
 _N30, _N31, _N32, _N61 = _U(30), _U(31), _U(32), _U(61)
+_ONE, _TWO = _U(1), _U(2)
 _HALF = np.uint32(2**31)
 
 
@@ -46,88 +49,118 @@ def _times61(left: np.uint64, key: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bucket31(hashing: Words, key: np.uint64) -> np.uint64:
-    total = hashing[2]
-    if hashing[3] != 0:
-        total = hashing[3] * key
-        total = (total & _P31) + (total >> _N31) + hashing[2]
-        total = (total & _P31) + (total >> _N31)
-    total *= key
-    total = (total & _P31) + (total >> _N31) + hashing[1]
-    total = (total & _P31) + (total >> _N31)
-    if total >= _P31:
-        total -= _P31
-    bucket: np.uint64 = (total * hashing[4]) >> _N31
-    return bucket
+def _fold31(value: np.uint64) -> np.uint64:
+    return (value & _P31) + (value >> _N31)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bucket61(hashing: Words, key: np.uint64) -> np.uint64:
-    total = hashing[2]
-    if hashing[3] != 0:
-        total = _times61(hashing[3], key)
-        total = (total & _P61) + (total >> _N61) + hashing[2]
-        total = (total & _P61) + (total >> _N61)
-        if total >= _P61:
-            total -= _P61
-    total = _times61(total, key)
-    total = (total & _P61) + (total >> _N61) + hashing[1]
-    total = (total & _P61) + (total >> _N61)
-    if total >= _P61:
-        total -= _P61
-    lower = ((total & _LOW30) * hashing[4]) >> _N30
-    bucket: np.uint64 = ((total >> _N30) * hashing[4] + lower) >> _N31
-    return bucket
+def _fold61(value: np.uint64) -> np.uint64:
+    value = (value & _P61) + (value >> _N61)
+    return value - _P61 if value >= _P61 else value
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bucket(hashing: Words, key: np.uint64) -> np.int64:
+def _value(hashing: Words, key: np.uint64) -> np.uint64:
+    """Of the polynomial, or of a x + b modulo 2^64."""
+    total = hashing[2]
     if hashing[0] == _31:
-        return np.int64(_bucket31(hashing, key))
+        if hashing[3] != 0:
+            total = _fold31(_fold31(hashing[3] * key) + hashing[2])
+        total = _fold31(_fold31(total * key) + hashing[1])
+        return total - _P31 if total >= _P31 else total
     if hashing[0] == _61:
-        return np.int64(_bucket61(hashing, key))
+        if hashing[3] != 0:
+            total = _fold61(_fold61(_times61(hashing[3], key)) + hashing[2])
+        return _fold61(_fold61(_times61(total, key)) + hashing[1])
+    wrapped: np.uint64 = hashing[2] * key + hashing[1]
+    return wrapped
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _next(family: np.uint64, slope: np.uint64, value: np.uint64) -> np.uint64:
+    """The value of the next key from that of this one; linear hashes only."""
+    value += slope
+    if family == _31:
+        return value - _P31 if value >= _P31 else value
+    if family == _61:
+        return value - _P61 if value >= _P61 else value
+    return value
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _spread(family: np.uint64, buckets: np.uint64, bits: np.uint64, value: np.uint64) -> np.int64:
+    """The bucket of a value."""
+    if family == _31:
+        return np.int64((value * buckets) >> _N31)
+    if family == _61:
+        lower = ((value & _LOW30) * buckets) >> _N30
+        return np.int64(((value >> _N30) * buckets + lower) >> _N31)
     # A shift by 64, of one bucket, is not defined.
-    if hashing[5] == 0:
-        return np.int64(0)
-    return np.int64((hashing[2] * key + hashing[1]) >> (_U(64) - hashing[5]))
+    return np.int64(value >> (_U(64) - bits)) if bits != 0 else np.int64(0)
 
 
 @njit(cache=True, nogil=True)
-def buckets_of(hashing: Words, start: int, out: Ints) -> None:
-    """Buckets of keys start, start + 1 and so on."""
-    for n in range(len(out)):
-        out[n] = _bucket(hashing, _U(start + n))
+def _buckets_of(hashing: Words, keys: Ints, out: Ints) -> None:
+    for n in range(len(keys)):
+        value = _value(hashing, _U(keys[n]))
+        out[n] = _spread(hashing[0], hashing[4], hashing[5], value)
+
+
+def buckets_of(hashing: Hash, keys: Tensor) -> Tensor:
+    """``hashing(keys)``, fast on a CPU; keys int64 (n,), on any device."""
+    if keys.device.type != "cpu" or torch.compiler.is_compiling():
+        return hashing(keys)
+    out = torch.empty_like(keys, memory_format=torch.contiguous_format)
+    _buckets_of(packed(hashing), keys.contiguous().numpy(), out.numpy())
+    return out
 
 
 @njit(cache=True, nogil=True)
 def absorb(
-    grad: Floats, m: Floats, v: Floats, m_hash: Words, sign: Words, v_hash: Words,
-    beta1: np.float32, beta2: np.float32, direction: np.float32,
+    grad: Floats, m: Floats, v: Floats, m_hash: Words, sign_hash: Words, v_hash: Words,
+    shared: bool, beta1: np.float32, beta2: np.float32, direction: np.float32,
 ) -> None:  # fmt: skip
-    """Add (1 - beta1) sign g to m and (1 - beta2) g^2 to v, both already decayed."""
+    """Add (1 - beta1) sign g to m and (1 - beta2) g^2 to v, both already decayed.
+
+    Hashes are linear and of one family. That of v is not evaluated if it is ``shared`` with m.
+    """
     rate1 = (np.float32(1) - beta1) * direction
     rate2 = np.float32(1) - beta2
+    # Copied, since the compiler can't know that the stores below leave them alone.
+    family, many, bits = m_hash[0], m_hash[4], m_hash[5]
+    at, sign, v_at = m_hash[1], sign_hash[1], v_hash[1]
+    slope, sign_slope, v_slope = m_hash[2], sign_hash[2], v_hash[2]
     for n in range(len(grad)):
-        key = _U(n)
         g = grad[n]
-        place = _bucket(m_hash, key)
-        signed = g if _bucket(sign, key) == 0 else -g
-        m[place] += rate1 * signed
-        v[_bucket(v_hash, key)] += rate2 * g * g
+        place = _spread(family, many, bits, at)
+        m[place] += rate1 * (g if _spread(family, _TWO, _ONE, sign) == 0 else -g)
+        if not shared:
+            place = _spread(family, many, bits, v_at)
+            v_at = _next(family, v_slope, v_at)
+        v[place] += rate2 * g * g
+        at, sign = _next(family, slope, at), _next(family, sign_slope, sign)
 
 
 @njit(cache=True, nogil=True)
 def apply(
     param: Floats, grad: Floats, numerator: Floats, denominator: Floats,
-    m_hash: Words, sign: Words, v_hash: Words, shrink: np.float32, fresh: np.float32,
+    m_hash: Words, sign_hash: Words, v_hash: Words, shared: bool,
+    shrink: np.float32, fresh: np.float32,
 ) -> None:  # fmt: skip
     """Subtract (sign numerator[bucket] + fresh g) denominator[bucket of v] from shrink param."""
+    family, many, bits = m_hash[0], m_hash[4], m_hash[5]
+    at, sign, v_at = m_hash[1], sign_hash[1], v_hash[1]
+    slope, sign_slope, v_slope = m_hash[2], sign_hash[2], v_hash[2]
     for n in range(len(param)):
-        key = _U(n)
-        moved = numerator[_bucket(m_hash, key)]
-        moved = moved if _bucket(sign, key) == 0 else -moved
-        moved = (moved + fresh * grad[n]) * denominator[_bucket(v_hash, key)]
+        place = _spread(family, many, bits, at)
+        moved = numerator[place]
+        moved = moved if _spread(family, _TWO, _ONE, sign) == 0 else -moved
+        if not shared:
+            place = _spread(family, many, bits, v_at)
+            v_at = _next(family, v_slope, v_at)
+        moved = (moved + fresh * grad[n]) * denominator[place]
         param[n] = shrink * param[n] - moved
+        at, sign = _next(family, slope, at), _next(family, sign_slope, sign)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -145,44 +178,52 @@ def _shift(word: np.uint64, row: int, bits: int) -> int:
     return np.int64(_U(value) >> (_N32 - _U(bits)))  # type: ignore[return-value]
 
 
+# Loops over whole slices, so that the compiler knows that no index is negative.
 @njit(cache=True, nogil=True)
-def _gather_row(
-    grad: Floats, first: int, count: int, bucket: int, sum_: Floats, squares: Floats,
-    slope: np.uint32, offset: np.uint32, signed: bool, squared: bool,
-) -> None:  # fmt: skip
-    """Add ``count`` elements to buckets from ``bucket`` on."""
-    for n in range(count):
-        g = grad[first + n]
-        if signed:
-            y = np.uint32(np.uint32(slope * np.uint32(n)) + offset)
-            sum_[bucket + n] += g if y < _HALF else -g
-        if squared:
-            squares[bucket + n] += g * g
+def _gather(
+    grad: Floats, sums: Floats, squares: Floats, slope: np.uint32, offset: np.uint32
+) -> None:
+    for n in range(len(grad)):
+        g = grad[n]
+        y = np.uint32(np.uint32(slope * np.uint32(n)) + offset)
+        sums[n] += g if y < _HALF else -g
+        squares[n] += g * g
 
 
 @njit(cache=True, nogil=True)
-def _move_row(
-    param: Floats, first: int, count: int, bucket: int, update: Floats,
+def _gather_signed(grad: Floats, sums: Floats, slope: np.uint32, offset: np.uint32) -> None:
+    for n in range(len(grad)):
+        g = grad[n]
+        y = np.uint32(np.uint32(slope * np.uint32(n)) + offset)
+        sums[n] += g if y < _HALF else -g
+
+
+@njit(cache=True, nogil=True)
+def _gather_squares(grad: Floats, squares: Floats) -> None:
+    for n in range(len(grad)):
+        squares[n] += grad[n] * grad[n]
+
+
+@njit(cache=True, nogil=True)
+def _move(
+    param: Floats, update: Floats, slope: np.uint32, offset: np.uint32, shrink: np.float32
+) -> None:
+    for n in range(len(param)):
+        y = np.uint32(np.uint32(slope * np.uint32(n)) + offset)
+        moved = update[n]
+        param[n] = shrink * param[n] - (moved if y < _HALF else -moved)
+
+
+@njit(cache=True, nogil=True)
+def _move_apart(
+    param: Floats, numerator: Floats, rest: Floats, denominator: Floats,
     slope: np.uint32, offset: np.uint32, shrink: np.float32,
 ) -> None:  # fmt: skip
-    for n in range(count):
+    for n in range(len(param)):
         y = np.uint32(np.uint32(slope * np.uint32(n)) + offset)
-        moved = update[bucket + n]
-        param[first + n] = shrink * param[first + n] - (moved if y < _HALF else -moved)
-
-
-@njit(cache=True, nogil=True)
-def _move_row_apart(
-    param: Floats, grad: Floats, first: int, count: int, width: int, bucket: int, v_shift: int,
-    column: int, numerator: Floats, denominator: Floats,
-    slope: np.uint32, offset: np.uint32, shrink: np.float32, fresh: np.float32,
-) -> None:  # fmt: skip
-    for n in range(count):
-        y = np.uint32(np.uint32(slope * np.uint32(n)) + offset)
-        moved = numerator[bucket + n]
-        moved = (moved if y < _HALF else -moved) + fresh * grad[first + n]
-        moved *= denominator[(column + n + v_shift) & (width - 1)]
-        param[first + n] = shrink * param[first + n] - moved
+        moved = numerator[n]
+        moved = ((moved if y < _HALF else -moved) + rest[n]) * denominator[n]
+        param[n] = shrink * param[n] - moved
 
 
 @njit(cache=True, nogil=True)
@@ -217,8 +258,9 @@ def tile_step(
     bits = 0
     while 1 << bits < width:
         bits += 1
-    sum_, squares = np.empty(width, np.float32), np.empty(width, np.float32)
+    sums, squares = np.empty(width, np.float32), np.empty(width, np.float32)
     numerator, denominator = np.empty(width, np.float32), np.empty(width, np.float32)
+    turned, rest = np.empty(width, np.float32), np.empty(width, np.float32)
     one = np.float32(1)
     rate1, rate2 = (one - beta1) * direction, one - beta2
     shared = seeds[0] == seeds[2] and fresh == 0
@@ -228,52 +270,50 @@ def tile_step(
         slope, offset = np.uint32(sign_word >> _N32), np.uint32(sign_word)
         begin = tile * rows * width
         end = min(begin + rows * width, len(param))
-        sum_[:] = 0
+        sums[:] = 0
         squares[:] = 0
         for row in range(-(-(end - begin) // width)):
             first = begin + row * width
-            many = min(width, end - first)
+            g = grad[first : min(first + width, end)]
             at = np.uint32(np.uint32(slope * np.uint32(row * width)) + offset)
             shift = _shift(m_word, row, bits)
-            head = min(many, width - shift)
-            turn = np.uint32(np.uint32(slope * np.uint32(head)) + at)
-            _gather_row(grad, first, head, shift, sum_, squares, slope, at, True, shared)
-            _gather_row(
-                grad, first + head, many - head, 0, sum_, squares, slope, turn, True, shared
-            )
-            if not shared:
+            cut = min(len(g), width - shift)
+            past = np.uint32(np.uint32(slope * np.uint32(cut)) + at)
+            if shared:
+                _gather(g[:cut], sums[shift:], squares[shift:], slope, at)
+                _gather(g[cut:], sums, squares, slope, past)
+            else:
+                _gather_signed(g[:cut], sums[shift:], slope, at)
+                _gather_signed(g[cut:], sums, slope, past)
                 shift = _shift(v_word, row, bits)
-                head = min(many, width - shift)
-                _gather_row(grad, first, head, shift, sum_, squares, slope, at, False, True)
-                _gather_row(
-                    grad, first + head, many - head, 0, sum_, squares, slope, at, False, True
-                )
-        at_bucket = tile * width
+                cut = min(len(g), width - shift)
+                _gather_squares(g[:cut], squares[shift:])
+                _gather_squares(g[cut:], squares)
+        kept_m, kept_v = m[tile * width : (tile + 1) * width], v[tile * width : (tile + 1) * width]
         for j in range(width):
-            old = m[at_bucket + j]
-            new = beta1 * old + rate1 * sum_[j]
-            m[at_bucket + j] = new
-            v[at_bucket + j] = beta2 * v[at_bucket + j] + rate2 * squares[j]
+            old = kept_m[j]
+            new = beta1 * old + rate1 * sums[j]
+            kept_m[j] = new
+            kept_v[j] = beta2 * kept_v[j] + rate2 * squares[j]
             numerator[j] = rate * (carried * new + (one - carried) * old)
-            denominator[j] = one / (np.sqrt(v_scale * v[at_bucket + j]) + eps)
+            denominator[j] = one / (np.sqrt(v_scale * kept_v[j]) + eps)
             if shared:
                 numerator[j] *= denominator[j]
         for row in range(-(-(end - begin) // width)):
             first = begin + row * width
-            many = min(width, end - first)
+            p, g = param[first : min(first + width, end)], grad[first : min(first + width, end)]
             at = np.uint32(np.uint32(slope * np.uint32(row * width)) + offset)
-            shift, v_shift = _shift(m_word, row, bits), _shift(v_word, row, bits)
-            head = min(many, width - shift)
-            turn = np.uint32(np.uint32(slope * np.uint32(head)) + at)
+            shift = _shift(m_word, row, bits)
+            cut = min(len(p), width - shift)
+            past = np.uint32(np.uint32(slope * np.uint32(cut)) + at)
             if shared:
-                _move_row(param, first, head, shift, numerator, slope, at, shrink)
-                _move_row(param, first + head, many - head, 0, numerator, slope, turn, shrink)
+                _move(p[:cut], numerator[shift:], slope, at, shrink)
+                _move(p[cut:], numerator, slope, past, shrink)
             else:
-                _move_row_apart(
-                    param, grad, first, head, width, shift, v_shift, 0,
-                    numerator, denominator, slope, at, shrink, fresh,
-                )  # fmt: skip
-                _move_row_apart(
-                    param, grad, first + head, many - head, width, 0, v_shift, head,
-                    numerator, denominator, slope, turn, shrink, fresh,
-                )  # fmt: skip
+                v_shift = _shift(v_word, row, bits)
+                turned[: width - v_shift] = denominator[v_shift:]
+                turned[width - v_shift :] = denominator[:v_shift]
+                for n in range(len(g)):
+                    rest[n] = fresh * g[n]
+                _move_apart(p[:cut], numerator[shift:], rest, turned, slope, at, shrink)
+                _move_apart(p[cut:], numerator, rest[cut:], turned[cut:], slope, past, shrink)

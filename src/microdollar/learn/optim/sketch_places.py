@@ -16,6 +16,7 @@ from microdollar.learn.optim.hashes import (
     signs_of,
     tile_hash,
 )
+from microdollar.learn.optim.sketch_kernels import buckets_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class SketchOptions:
 
     compression: int = 32
     local: bool = False
-    width: int = 256
+    width: int = 1024
     separate: bool = False
     rehash_steps: int = 0
     fresh: bool = False
@@ -87,7 +88,7 @@ class Scattered:
     def places(self, start: int, stop: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Bucket (int64) and sign (float32) of elements start to stop - 1."""
         keys = torch.arange(start, stop, device=device)
-        return self.bucket(keys), signs_of(self.sign(keys))
+        return buckets_of(self.bucket, keys), signs_of(buckets_of(self.sign, keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,8 @@ def places_of(
     buckets = min(numel, max(numel // options.compression, options.min_buckets, 1))
     sources = [(options.seed, index, epoch, which) for which in (0, 1 if options.separate else 0)]
     if options.local:
-        # At least eight tiles if the tensor allows, so that the last is not mostly empty.
-        width = min(options.width, 1 << max(4, (buckets // 8).bit_length() - 1))
         rows = min(options.compression, numel // buckets)
+        width = _width(numel, rows, options.width)
         tiles = -(-numel // (width * rows))
         m, v = (tile_hash(width, rows, source) for source in sources)
         # The second moment has no signs of its own, so only its shifts are another's.
@@ -140,6 +140,20 @@ def places_of(
     if numel > sign.keys or numel > hashes[0].keys:
         raise ValueError(f"{family} tells {sign.keys} elements apart, not {numel}.")
     return Scattered(hashes[0], sign), Scattered(hashes[1], sign)
+
+
+def _width(numel: int, rows: int, widest: int) -> int:
+    """The widest tile whose buckets are at most a twentieth more than asked for, or the fewest.
+
+    Wide tiles are fast, and the last tile of a small tensor would be mostly empty.
+    """
+
+    def buckets(width: int) -> int:
+        return -(-numel // (width * rows)) * width
+
+    widths = [1 << bits for bits in range(widest.bit_length())]
+    allowed = max(1.05 * numel / rows, buckets(widths[min(4, len(widths) - 1)]))
+    return max(width for width in widths if buckets(width) <= allowed)
 
 
 def add(sketch: Tensor, places: Places, start: int, values: Tensor, *, signed: bool) -> None:

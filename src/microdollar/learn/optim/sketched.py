@@ -266,13 +266,14 @@ def _compiled(
             f(not factors.past), fresh, v_scale, eps, shrink,
         )  # fmt: skip
     elif isinstance(at, Scattered) and isinstance(v_at, Scattered):
+        shared = at.bucket == v_at.bucket
         bucket, sign, v_bucket = (kernels.packed(h) for h in (at.bucket, at.sign, v_at.bucket))
         numerator = m * rate
         m *= beta1
         v *= beta2
-        kernels.absorb(g, m, v, bucket, sign, v_bucket, beta1, beta2, direction)
+        kernels.absorb(g, m, v, bucket, sign, v_bucket, shared, beta1, beta2, direction)
         if not factors.past:
             np.multiply(m, rate, out=numerator)
         denominator = np.sqrt(v * v_scale) + eps
         np.reciprocal(denominator, out=denominator)
-        kernels.apply(p, g, numerator, denominator, bucket, sign, v_bucket, shrink, fresh)
+        kernels.apply(p, g, numerator, denominator, bucket, sign, v_bucket, shared, shrink, fresh)

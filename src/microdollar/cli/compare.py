@@ -25,6 +25,7 @@ OPTIONS = {
     "order": ("order", ("ngram", "counted")),
     "hidden": ("hidden", ("rnn-bptt",)),
     "budget": ("budget_seconds", ("rnn-bptt",)),
+    "steps": ("steps", ("lstm-bptt", "gpt")),
 }
 """Of each option of a learner: the learner's own name for it, and the learners that take it."""
 
@@ -44,6 +45,7 @@ OPTIONS = {
 @click.option("--order", type=COUNT, metavar="K", help="Longest n-gram context in bytes.")
 @click.option("--hidden", type=COUNT, metavar="H", help="Hidden units of rnn-bptt.")
 @click.option("--budget", type=SECONDS, metavar="SECONDS", help="Longest time of rnn-bptt.")
+@click.option("--steps", type=COUNT, metavar="S", help="Optimizer steps of lstm-bptt and gpt.")
 @click.option("--peers/--no-peers", default=True, help="Also zlib, bz2, xz and PPMd.")
 @click.option("--out", "folder", type=FOLDER, required=True, metavar="DIR", help="Where to.")
 @click.option("--ledger", "ledger_path", type=FOLDER, metavar="FILE", help="Another ledger.")
@@ -57,6 +59,7 @@ def compare(
     order: int | None,
     hidden: int | None,
     budget: float | None,
+    steps: int | None,
     peers: bool,
     folder: Path,
     ledger_path: Path | None,
@@ -70,9 +73,8 @@ def compare(
 
     CORPUS is a file, a folder, - (standard input), enwik8 or python-docs.
     """
-    entries = parse_learners(
-        learners, {"epochs": epochs, "order": order, "hidden": hidden, "budget": budget}
-    )
+    typed = {"epochs": epochs, "order": order, "hidden": hidden, "budget": budget, "steps": steps}
+    entries = parse_learners(learners, typed)
     results = run_comparison(
         entries,
         corpus,

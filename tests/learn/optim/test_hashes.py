@@ -19,13 +19,13 @@ from microdollar.learn.optim.hashes import (
     Mersenne,
     MultiplyShift,
     _two_words,
+    buckets_of,
     draw,
     family_for,
     random_words,
     signs_of,
     tile_hash,
 )
-from microdollar.learn.optim.sketch_kernels import buckets_of
 
 ALARM = 1e-7
 DRAWS = 1500

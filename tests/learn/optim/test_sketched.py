@@ -1,5 +1,6 @@
 """The published Collins and its options: against AdamW, a re-implementation, and geometry."""
 
+import copy
 import io
 import math
 from itertools import product
@@ -11,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from microdollar.learn.optim import sketched
+from microdollar.learn.optim import Collins, optimizer_state_bytes, sketched
 from microdollar.learn.optim.layout import Matrix
 from microdollar.learn.optim.reference import Step, matrix_step
 from microdollar.learn.optim.reference import new_state as plain_state
@@ -357,6 +358,29 @@ def test_nothing_happens_to_an_empty_matrix_or_where_nothing_is_kept():
     run.step(torch.full((64, 64), math.nan), keep=torch.tensor(False))
     assert torch.equal(run.param, before)
     assert not run.state["m_sketch"].any()
+
+
+def collins(weight, **sketch):
+    return Collins([weight], m_state="sketch", v_state="sketch", compression=8, sketch=sketch)
+
+
+@pytest.mark.parametrize("sketch", [{}, {"local": True, "rehash_steps": 2}])
+def test_as_an_optimizer_it_takes_any_memory_format_and_resumes(sketch):
+    torch.manual_seed(0)
+    usual = torch.nn.Parameter(torch.randn(32, 16, 3, 3))
+    last = torch.nn.Parameter(usual.detach().clone().to(memory_format=torch.channels_last))
+    one, other = collins(usual, **sketch), collins(last, **sketch)
+    for count in range(6):
+        grad = torch.randn(32, 16, 3, 3)
+        usual.grad, last.grad = grad, grad.to(memory_format=torch.channels_last)
+        one.step()
+        if count == 3:
+            saved = copy.deepcopy(other.state_dict())
+            other = collins(last, **sketch)
+            other.load_state_dict(saved)
+        other.step()
+    torch.testing.assert_close(last.detach(), usual.detach(), rtol=1e-4, atol=1e-6)
+    assert optimizer_state_bytes(one) == pytest.approx(2 * 4 * usual.numel() / 8, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from microdollar.learn.optim.hashes import MAX_BUCKETS, Hash, draw, family_for, signs_of
-from microdollar.learn.optim.sketch_kernels import buckets_of
+from microdollar.learn.optim.hashes import MAX_BUCKETS, Hash, buckets_of, draw, family_for, signs_of
 
 MODES = ("signed", "sum", "mean")
 CHUNK = 2**16

@@ -131,6 +131,17 @@ def draw(family: str, buckets: int, seed: tuple[int, ...], *, independence: int 
     return Mersenne(tuple(coefficients), buckets, exponent)
 
 
+def buckets_of(hashing: Hash, keys: Tensor) -> Tensor:
+    """``hashing(keys)``, by a compiled loop on a CPU; keys int64, of one dimension."""
+    if keys.device.type != "cpu" or torch.compiler.is_compiling():
+        return hashing(keys)
+    from microdollar.learn.optim import sketch_kernels as kernels
+
+    out = torch.empty(keys.shape, dtype=torch.int64)
+    kernels.buckets_of(kernels.packed(hashing), keys.contiguous().numpy(), out.numpy())
+    return out
+
+
 def family_for(keys: int, family: str) -> str:
     """``family``, or 2^61 - 1 in place of 2^31 - 1 where there are too many keys for that."""
     return "mersenne61" if family == "mersenne31" and keys > 2**31 - 1 else family

@@ -5,9 +5,7 @@ Only for contiguous float32 on the CPU; `sketched` has the same steps in plain t
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from numba import njit
-from torch import Tensor
 
 from microdollar.learn.optim.hashes import Hash, MultiplyShift
 
@@ -100,19 +98,11 @@ def _spread(family: np.uint64, buckets: np.uint64, bits: np.uint64, value: np.ui
 
 
 @njit(cache=True, nogil=True)
-def _buckets_of(hashing: Words, keys: Ints, out: Ints) -> None:
+def buckets_of(hashing: Words, keys: Ints, out: Ints) -> None:
+    """Any hash, of any keys."""
     for n in range(len(keys)):
         value = _value(hashing, _U(keys[n]))
         out[n] = _spread(hashing[0], hashing[4], hashing[5], value)
-
-
-def buckets_of(hashing: Hash, keys: Tensor) -> Tensor:
-    """``hashing(keys)``, fast on a CPU; keys int64 (n,), on any device."""
-    if keys.device.type != "cpu" or torch.compiler.is_compiling():
-        return hashing(keys)
-    out = torch.empty_like(keys, memory_format=torch.contiguous_format)
-    _buckets_of(packed(hashing), keys.contiguous().numpy(), out.numpy())
-    return out
 
 
 @njit(cache=True, nogil=True)

@@ -11,12 +11,12 @@ from microdollar.learn.optim.hashes import (
     MAX_TILE,
     Hash,
     TileHash,
+    buckets_of,
     draw,
     family_for,
     signs_of,
     tile_hash,
 )
-from microdollar.learn.optim.sketch_kernels import buckets_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,9 +133,39 @@ def _update_on_host(entries: list[Entry], group: Options) -> None:
     exact = [one for one in entries if not one.matrix and not one.grad.is_sparse]
     if exact:
         _update_exact(exact, group)
+    coded = [one for one in entries if one.matrix or one.grad.is_sparse]
+    if group["fused"] is not False:
+        coded = _update_compiled(coded, group)
+    for one in coded:
+        _update_coded(one, group)
+
+
+def _update_compiled(entries: list[Entry], group: Options) -> list[Entry]:
+    """Matrices by compiled loops, all at once; returns those that the loops don't take."""
+    from microdollar.learn.optim import kernels_cpu as kernels
+
+    m_state, v_state = group["m_state"], group["v_state"]
+    taken, jobs, rest = [], [], []
     for one in entries:
-        if one.matrix or one.grad.is_sparse:
-            _update_coded(one, group)
+        param = as_matrix(one.param, one.matrix) if one.matrix else one.param
+        grad = as_matrix(one.grad, one.matrix) if one.matrix else one.grad
+        if not kernels.usable(param, grad, m_state, v_state):
+            rest.append(one)
+            continue
+        assert isinstance(param, Tensor)
+        assert isinstance(grad, Tensor)
+        count = float(one.state["step"]) + 1
+        step = step_of(group, count, _key(one, group, count), None, host=True)
+        taken.append(one)
+        jobs.append(
+            kernels.Job(
+                param=param, grad=grad, state=one.state, step=step, m_state=m_state,
+                v_state=v_state,
+            )
+        )  # fmt: skip
+    for one, done in zip(taken, kernels.matrix_steps(jobs), strict=True):
+        (one.state["step"] if done else one.skipped).add_(1)
+    return rest
 
 
 def _update_exact(entries: list[Entry], group: Options) -> None:
@@ -193,14 +223,10 @@ def _coded_step(one: Entry, grad: Tensor, step: Step, group: Options) -> None:
     if not is_sketched(group):
         matrix_step(param, grads, one.state, step, m_state=m_state, v_state=v_state)
         return
-    # Hashed by its flat index, so a copy where the strides are others.
-    flat = one.param.reshape(matrix.rows, matrix.cols)
     sketched_step(
-        flat, grad.reshape(matrix.rows, matrix.cols), one.state, step, sketch_options(group),
-        one.index, m_state=m_state, v_state=v_state,
+        param, grads, one.state, step, sketch_options(group), one.index,
+        m_state=m_state, v_state=v_state,
     )  # fmt: skip
-    if not isinstance(param, Tensor):
-        one.param.copy_(flat.view(one.param.shape))
 
 
 def _update_away(entries: list[Entry], group: Options, found: Tensor | None) -> None:

@@ -25,8 +25,8 @@ class CountSketch:
 
     - ``signed``: sign x bucket, the median of the rows. With one row its expectation is x_i and
       its variance (||x||^2 - x_i^2) / k: buckets are pairwise independent, and signs too, apart
-      from the buckets. Exact for multiply-shift; for Mersenne p, variance is at most that and
-      both hold to ||x||_1^2 / p.
+      from the buckets. Exactly so for multiply-shift. For a field of p, expectation is x_i but
+      for ||x||_1 / p, and variance at most that but for ||x||_1^2 / p.
     - ``sum``: the bucket, the least of the rows; never below x_i if x >= 0, and in expectation
       x_i + (sum of the others) / k for one row.
     - ``mean``: the bucket / (n / k), the mean of the rows: what the elements of a bucket of
@@ -42,7 +42,7 @@ class CountSketch:
         two_for_one: bucket and sign from one quadratic hash (Ahle, Knudsen and Thorup,
             arXiv:2008.08654), Mersenne only: three elements have independent pairs of both,
             which is what expectation and variance need. A linear hash for both would be
-            unbiased, but its variance has no such bound.
+            unbiased, but its variance can be several times that.
         device: of the table.
 
     Raises:

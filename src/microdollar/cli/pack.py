@@ -25,23 +25,24 @@ _STREAM = Path("-")
     "--order",
     type=click.IntRange(0, 64),
     metavar="N",
-    help="Longest context in bytes; else that of the model, or 16, or 12 above 4 MB.",
+    help="Longest n-gram context in bytes; else that of the model, or 16.",
 )
 @json_option
 def pack(file: Path, out: Path, model: Path | None, order: int | None, as_json: bool) -> None:
     r"""Pack FILE (- for standard input) without loss.
 
-    An n-gram network predicts each byte from those before it, a range coder stores what it
-    did not expect, and the network learns the byte. The one that unpacks learns the same, so
-    no model is stored. With --model both start from a saved one, which then must be there to
-    unpack; the size is what `score --adaptive` says, and a header of 44 bytes.
+    The counted model predicts each bit from the bytes before it, a range coder stores what it
+    did not expect, and the model learns the byte. The one that unpacks learns the same, so
+    no model is stored. With --model both start from a saved one (counted or ngram), which
+    then must be there to unpack; for a counted model the size is what `score --adaptive`
+    says, and a header of 44 bytes.
 
     \b
     Examples:
       microdollar pack book.txt -o book.mdp
       microdollar unpack book.mdp -o book.txt
       tar c notes | microdollar pack - -o - | ssh host 'cat > notes.mdp'
-      microdollar build mails/2025 -o mails
+      microdollar build mails/2025 --network counted -o mails
       microdollar pack today.eml --model mails -o today.mdp
     """
     from microdollar.learn.counts.pack import pack as pack_bytes

@@ -16,12 +16,13 @@ from microdollar.work.formulas.ngram import (
     INT_OPS_PER_UPDATE,
     LOOKED_AT_FACTOR,
     ROW_BYTES,
-    SLACK,
     SLOT_BYTES,
+    SORTED_ORDER,
     SUFFIX_BYTES,
     held_back_bytes,
     ngram_nodes,
     slots_for,
+    sorting_ops,
 )
 from microdollar.work.ops import Buffer, Op, Work
 
@@ -34,25 +35,34 @@ from those before: 0.3 gives 2.202 frozen and 1.705 adaptive in 5.5 s, 0.7 2.205
 CHUNK_BYTES = 1 << 12
 LINES_PER_BYTE = 2 * CONTEXTS
 """At most: two half bytes a context."""
-FLOPS_PER_VISIT = 2
-"""A byte that a context has seen: multiply, subtract; its addition is one more."""
-_PER_BIT = 2 * 2 * INPUTS + 3 * 4 + 12 + 6
-"""Two sums of products, three sigmas (negate, exp, add, divide), calibration, the rest."""
-_WEIGH_PER_BIT = 2 * (9 * INPUTS + 8) + 3 * (CONTEXTS + 3)
-"""Two posteriors (s: 3 an input, gain, mean and variance: 6) and the counted chances."""
-FLOPS_PER_BYTE = {False: 8 * _PER_BIT + 255 + 512 + 20, True: 8 * (_PER_BIT + _WEIGH_PER_BIT) + 787}
-"""Frozen, and with weighing: eight bits; a tree of 256 bytes; the row of the last byte."""
-_INT_PER_BIT = 8 * CONTEXTS + 30
+FLOPS_PER_VISIT = 3
+"""A byte that a context has seen: multiply, subtract, add."""
+LANES = 16
+"""Inputs, and idle lanes that are computed as well."""
+_PER_BIT = 2 * (2 * LANES - 1) + 7 + 6 + 20
+"""Two sums of products; log-odds of the chain (two logarithms by table, their difference, two
+comparisons); a sigma by table; both mixers and both calibrations."""
+_WEIGH_PER_BIT = 2 * (9 * LANES + 8 + 6)
+"""Two posteriors (s: 3 a lane, mean and variance: 6, gain) and their sigmas."""
+_CHAIN = 512 + 255 + 10 * 8
+"""The row of the last byte, a tree of 256 bytes, ten contexts."""
+FLOPS_PER_BYTE = {False: 8 * _PER_BIT + _CHAIN, True: 8 * (_PER_BIT + _WEIGH_PER_BIT) + _CHAIN + 80}
+"""Frozen, and with weighing."""
+_INT_PER_BIT = 8 * CONTEXTS + 40
+_INT_PER_CHANCE = 9
+"""Bits seen and chance taken apart, the step, both put together."""
 INT_OPS_PER_BYTE = {
-    False: 8 * _INT_PER_BIT + 2 * CONTEXTS * 12 + 150,
-    True: 8 * (_INT_PER_BIT + 3 * CONTEXTS) + 2 * CONTEXTS * 16 + 170,
+    False: 8 * _INT_PER_BIT + 2 * CONTEXTS * 16 + 200,
+    True: 8 * (_INT_PER_BIT + _INT_PER_CHANCE * (CONTEXTS + 3)) + 2 * CONTEXTS * 20 + 260,
 }
 """Frozen, and with counting: eight bits, two rounds of hashing, contexts and the match."""
-REMEMBER_INT_OPS = 8 * (5 * CONTEXTS + 6) + 2 * CONTEXTS * 16 + 170
-REMEMBER_FLOPS = 8 * 3 * CONTEXTS
+REMEMBER_INT_OPS = 8 * ((5 + _INT_PER_CHANCE) * CONTEXTS + 6) + 2 * CONTEXTS * 20 + 170
 LINE_BYTES = 4 + 2 * 16
-WEIGHTS_BYTES = 4 * 2 * (CONTEXTS * 4096 + 33 + (40 + 256) * INPUTS + 2 * 65536 * 17)
+WEIGHTS_BYTES = 4 * (CONTEXTS * 4096 + 33 + 2 * (40 + 256) * LANES + 2 * 65536 * 16)
 """Chances, matches, exponents and calibrations, of one kind of score."""
+CONTEXT_BYTES, ENTRY_BYTES = 16, 8
+"""A context; a byte that followed it and the longer context, in blocks that are three quarters
+full (and once more in those that were outgrown)."""
 # Lines made and bytes seen by the contexts of a position, measured on prefixes of enwik8.
 _LINES = {1_000: 6_228, 10_000: 61_621, 100_000: 410_931, 1_000_000: 2_516_570}
 _VISITS = {1_000: 18.0, 10_000: 20.7, 100_000: 37.1, 1_000_000: 59.5}
@@ -97,12 +107,11 @@ def counted_work(train_bytes: int, order: int, distinct: tuple[int, ...] | None 
         distinct: distinct strings of 1, 2, ... bytes, if the text was looked at.
     """
     nodes, factor = ngram_nodes(train_bytes, order, distinct)
-    capacity = round(nodes * SLACK) + order + 2
     counted, held_back = phases(train_bytes)
-    table_bytes = slots_for(capacity) * SLOT_BYTES + nodes * ROW_BYTES
+    first = round(nodes * counted / train_bytes) if train_bytes else 0
+    trie_bytes = slots_for(first) * SLOT_BYTES + (first + 1) * (ROW_BYTES + SUFFIX_BYTES)
+    string_bytes = round(nodes * (CONTEXT_BYTES + 2 * ENTRY_BYTES))
     line_bytes = line_slots(train_bytes) * LINE_BYTES
-    share = counted / train_bytes if train_bytes else 0.0
-    reached = counted * (order + 1)
     visits = _between(_VISITS, train_bytes)
 
     def mix(name: str, positions: int, *, counting: bool) -> Op:
@@ -112,37 +121,41 @@ def counted_work(train_bytes: int, order: int, distinct: tuple[int, ...] | None 
             kind="probe",
             flops=round(positions * (FLOPS_PER_BYTE[True] + FLOPS_PER_VISIT * visits)),
             int_ops=positions * INT_OPS_PER_BYTE[counting],
-            # Lines, calibrations, children's links, and the nodes of the byte itself.
-            accesses=round(positions * (2 * CONTEXTS + 16 + visits + 2 * order)),
-            table_bytes=line_bytes + table_bytes,
+            # Lines, calibrations, contexts and their blocks, before and after the byte.
+            accesses=round(positions * (2 * CONTEXTS + 16 + 2 * order)),
+            table_bytes=line_bytes + string_bytes,
             dtype="float32",
             uncertainty=UNSEEN_TEXT_FACTOR,
         )
 
-    ops = [
-        Op(
-            name="sample distinct strings",
-            kind="elementwise",
-            int_ops=INT_OPS_PER_HASH * train_bytes * (order + 1),
-            bytes_moved=17 * train_bytes * (order + 1),
-            dtype="uint64",
-        ),
-        Op(
-            name="count n-grams",
-            kind="probe",
-            int_ops=INT_OPS_PER_PROBE * reached
-            + INT_OPS_PER_CREATION * round(nodes * share)
-            + INT_OPS_PER_UPDATE * counted,
-            accesses=reached + round(nodes * share),
-            table_bytes=table_bytes,
-            fresh_bytes=round(nodes * share) * (ROW_BYTES + SUFFIX_BYTES),
-            dtype="int64",
-            uncertainty=factor,
-        ),
+    if order <= SORTED_ORDER:
+        ops = sorting_ops(counted, order, first, factor)
+    else:
+        ops = [
+            Op(
+                name="sample distinct strings",
+                kind="elementwise",
+                int_ops=INT_OPS_PER_HASH * counted * (order + 1),
+                bytes_moved=17 * counted * (order + 1),
+                dtype="uint64",
+            ),
+            Op(
+                name="count n-grams",
+                kind="probe",
+                int_ops=INT_OPS_PER_PROBE * counted * (order + 1)
+                + INT_OPS_PER_CREATION * first
+                + INT_OPS_PER_UPDATE * counted,
+                accesses=counted * (order + 1) + first,
+                table_bytes=trie_bytes,
+                fresh_bytes=first * (ROW_BYTES + SUFFIX_BYTES),
+                dtype="int64",
+                uncertainty=factor,
+            ),
+        ]
+    ops += [
         Op(
             name="remember histories",
             kind="probe",
-            flops=counted * REMEMBER_FLOPS,
             int_ops=counted * REMEMBER_INT_OPS,
             accesses=counted * 2 * CONTEXTS,
             table_bytes=line_bytes,
@@ -154,17 +167,11 @@ def counted_work(train_bytes: int, order: int, distinct: tuple[int, ...] | None 
     ]
     if held_back:
         ops.append(mix("weigh, frozen", held_back, counting=False))
-    link_bytes = 4 + 8
     return Work(
         ops=tuple(ops),
         buffers=(
-            Buffer(name="nodes", bytes=(capacity + 1) * ROW_BYTES, uncertainty=factor),
-            Buffer(
-                name="suffix links and lists",
-                bytes=(capacity + 1) * (SUFFIX_BYTES + link_bytes),
-                uncertainty=factor,
-            ),
-            Buffer(name="hash table", bytes=slots_for(capacity) * SLOT_BYTES, uncertainty=factor),
+            Buffer(name="trie", bytes=trie_bytes, uncertainty=factor),
+            Buffer(name="strings", bytes=string_bytes, uncertainty=factor),
             Buffer(name="lines", bytes=line_bytes, uncertainty=UNSEEN_TEXT_FACTOR),
             Buffer(name="weights", bytes=2 * WEIGHTS_BYTES + EVIDENCE_BYTES * (order + 1)),
             Buffer(name="text and matches", bytes=train_bytes + 4 * match_slots(train_bytes)),

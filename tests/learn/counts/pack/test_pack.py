@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microdollar.errors import UsageError
+from microdollar.learn.counts.mixed.learner import Counted
 from microdollar.learn.counts.ngram.learner import NGram
 from microdollar.learn.counts.pack import HEADER_BYTES, PackError, codec, pack, unpack
 from microdollar.learn.counts.pack.format import STORED, Header, checksum, read_header
@@ -26,8 +27,16 @@ ANY = st.one_of(
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A saved network that has seen half of the text."""
+    """A saved counted model that has seen half of the text."""
     folder = tmp_path_factory.mktemp("pack") / "model"
+    Counted(order=5).fit(as_array(TEXT[: len(TEXT) // 2])).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A saved n-gram network that has seen the same."""
+    folder = tmp_path_factory.mktemp("pack") / "network"
     NGram(order=5).fit(as_array(TEXT[: len(TEXT) // 2])).save(folder)
     return folder
 
@@ -36,7 +45,7 @@ def as_array(data):
     return np.frombuffer(bytearray(data), np.uint8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ANY, st.integers(0, 64))
 def test_any_bytes_come_back(data, order):
     packed = pack(data, order=order)
@@ -83,21 +92,32 @@ def test_smaller_than_xz():
     assert len(pack(text)) < 0.9 * len(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
 
 
-def test_size_is_the_adaptive_score_of_the_model(model):
-    loaded = NGram(order=5).fit(as_array(TEXT[: len(TEXT) // 2]))
+@pytest.mark.parametrize("primed", [False, True])
+def test_size_is_the_adaptive_score_of_the_model(primed, model):
+    learnt = TEXT[: len(TEXT) // 2 * primed]
     rest = TEXT[len(TEXT) // 2 :]
-    bits = loaded.adaptive_bits(as_array(rest)).sum()
-    packed = pack(rest, model=model)
-    assert unpack(packed, model=model) == rest
-    # A word and a half at the end, and 1/2^24 taken from each byte's probability for the rest.
+    bits = Counted(order=5).fit(as_array(learnt)).adaptive_bits(as_array(rest)).sum()
+    folder = model if primed else None
+    packed = pack(rest, model=folder, order=None if primed else 5)
+    assert unpack(packed, model=folder) == rest
+    # A word and a half at the end, and chances to 1/2^24.
     assert 8 * (len(packed) - HEADER_BYTES) == pytest.approx(bits, rel=1e-3, abs=64)
+
+
+def test_an_ngram_network_starts_it_too(network):
+    rest = TEXT[len(TEXT) // 2 :]
+    packed = pack(rest, model=network)
+    assert unpack(packed, model=network) == rest
+    bits = NGram(order=5).fit(as_array(TEXT[: len(TEXT) // 2])).adaptive_bits(as_array(rest)).sum()
+    assert len(packed) < len(pack(rest, order=5))
+    assert len(packed) - HEADER_BYTES < 1.02 * bits / 8
 
 
 def test_another_model_is_refused(model, tmp_path):
     packed = pack(TEXT[:500], model=model)
     with pytest.raises(PackError, match="Give its folder with --model"):
         unpack(packed)
-    NGram(order=5).fit(as_array(TEXT)).save(tmp_path / "other")
+    Counted(order=5).fit(as_array(TEXT)).save(tmp_path / "other")
     with pytest.raises(PackError, match="another model"):
         unpack(packed, model=tmp_path / "other")
 
@@ -110,18 +130,25 @@ def test_model_is_the_same_wherever_it_was_saved(model, tmp_path):
 
 
 @pytest.mark.parametrize("primed", [False, True])
-def test_network_starts_anew_when_its_room_is_full(primed, model):
+def test_model_starts_anew_when_its_room_is_full(primed, model, monkeypatch):
     prime = codec.Prime.load(model) if primed else None
+    anew = []
+    forget = codec.Coder._start_anew
+    monkeypatch.setattr(
+        codec.Coder, "_start_anew", lambda self, text: (anew.append(len(text)), forget(self, text))
+    )
+    varied = RNG.integers(97, 123, 20_000, dtype=np.uint8).tobytes() + TEXT
 
-    def network():
-        return codec.Network(order=5, room_bits=12, length=len(TEXT), prime=prime)
+    def coder():
+        return codec.Coder(order=5, room_bits=18, prime=prime)
 
-    words = network().encode(as_array(TEXT), lambda *_: None)
-    text = network().decode(words, len(TEXT), lambda *_: None)
-    assert text.tobytes() == TEXT
+    words = coder().encode(as_array(varied), lambda *_: None)
+    assert coder().decode(words, len(varied), lambda *_: None).tobytes() == varied
+    assert len(anew) > 1
+    assert anew[: len(anew) // 2] == anew[len(anew) // 2 :]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_damage_is_an_error(data):
     packed = bytearray(PACKED)
@@ -146,7 +173,7 @@ SMALL = TEXT[:3000]
 PACKED = pack(SMALL)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.binary(max_size=200),
     st.integers(0, 2**64 - 1) | st.integers(0, 5000),
@@ -164,7 +191,7 @@ def test_hostile_headers_cost_one_error(words, length, method, order, room_bits)
         unpack(header.to_bytes() + words)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200))
 def test_foreign_bytes_are_refused(data):
     with pytest.raises(PackError):

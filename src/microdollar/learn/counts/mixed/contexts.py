@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from microdollar.learn.counts.compiled import compiled, inlined
 from microdollar.learn.counts.ngram.kernels import Int
 
 CONTEXTS = 9
@@ -23,7 +24,7 @@ _Bytes = npt.NDArray[np.uint8]
 _NEWLINE = 10
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def mixed_hash(first: np.uint64, second: Int) -> np.uint64:
     """64 bits that depend on all bits of both."""
     word = (first + np.uint64(0x632BE59BD9B4E019)) * np.uint64(0x9E3779B97F4A7C15)
@@ -32,7 +33,7 @@ def mixed_hash(first: np.uint64, second: Int) -> np.uint64:
     return word ^ (word >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def contexts_after(place: Words, followers: npt.NDArray[np.uint16], context: Words) -> None:
     """Hashes of the contexts of the next byte, shape (CONTEXTS,).
 
@@ -58,7 +59,7 @@ def contexts_after(place: Words, followers: npt.NDArray[np.uint16], context: Wor
     context[8] = mixed_hash(np.uint64(followers[np.int64(two)]), 8) ^ last
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def read_byte(place: Words, symbol: Int) -> None:
     """Move on by one byte; letters are those of ASCII, in one case, and all bytes above."""
     last = np.int64(place[RECENT] & np.uint64(0xFF))
@@ -82,14 +83,14 @@ def read_byte(place: Words, symbol: Int) -> None:
         place[WORD] = np.uint64(0)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def head_of(place: Words, heads: npt.NDArray[np.uint32]) -> Int:
     """Slot for where the last six bytes were met before."""
     hashed = mixed_hash(place[RECENT] & np.uint64(0xFFFFFFFFFFFF), 77)
     return np.int64(hashed >> np.uint64(30)) & (len(heads) - 1)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def find_match(
     place: Words,
     text: _Bytes,
@@ -133,7 +134,7 @@ def find_match(
         heads[head] = position
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def follow_match(place: Words, text: _Bytes, symbol: Int) -> None:
     """Move the pointer on if the byte was as it was there, else give the match up."""
     if place[LENGTH] > 0:
@@ -145,19 +146,20 @@ def follow_match(place: Words, text: _Bytes, symbol: Int) -> None:
             place[LENGTH] = np.uint64(0)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def read_context(
     text: _Bytes,
     start: Int,
     end: Int,
     place: Words,
     heads: npt.NDArray[np.uint32],
+    first: Int,
     gap_start: Int,
     gap_end: Int,
 ) -> None:
-    """Read bytes without learning anything from them."""
+    """Read bytes without learning anything from them; see :func:`find_match`."""
     for position in range(start, end):
-        find_match(place, text, position, start, heads, gap_start, gap_end, False)
+        find_match(place, text, position, first, heads, gap_start, gap_end, False)
         symbol = np.int64(text[position])
         follow_match(place, text, symbol)
         read_byte(place, symbol)

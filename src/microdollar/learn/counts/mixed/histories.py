@@ -13,25 +13,31 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from microdollar.learn.counts.mixed.contexts import CONTEXTS
+from microdollar.learn.counts.compiled import inlined
+from microdollar.learn.counts.mixed.lanes import zeros
 from microdollar.learn.counts.ngram.kernels import Int
 
 HISTORIES = 4096
 MOST = 31
 """Largest count in a history (5 bits)."""
 NODES = 16
-"""Nodes of a line; the first is not used."""
+"""Words of a line: its mark, and 15 histories."""
 FULLEST = 0.75
 Words = npt.NDArray[np.uint64]
 
 
 class Lines(NamedTuple):
-    """An open-addressing table. Contexts are told apart by 32 bits of their hash."""
+    """An open-addressing table; a line begins with its mark, so that a look-up is one access.
+
+    Contexts are told apart by 16 bits of the keys and where these belong: fewer than one look-up
+    in 20,000 takes a line for another.
+    """
 
     keys: npt.NDArray[np.uint32]
-    """Shape (2^k,): 0 where there is no line."""
+    """Shape (2^k,): 32 bits of a context's hash, 0 where there is no line."""
     nodes: npt.NDArray[np.uint16]
-    """Shape (2^k + 1, 16): histories. The last row stays empty; it stands for unseen contexts."""
+    """Shape (16 * (2^k + 1),): histories. The last line stays empty; it stands for unseen
+    contexts."""
     used: npt.NDArray[np.int64]
     """Shape (1,): how many lines there are."""
 
@@ -55,13 +61,15 @@ SUCCESSORS = _successors()
 def empty_lines(slots: int) -> Lines:
     """A table with so many slots, a power of two."""
     return Lines(
-        np.zeros(slots, np.uint32), np.zeros((slots + 1, NODES), np.uint16), np.zeros(1, np.int64)
+        np.zeros(slots, np.uint32), zeros(NODES * (slots + 1), np.uint16), np.zeros(1, np.int64)
     )
 
 
 def copied(lines: Lines) -> Lines:
     """An independent copy."""
-    return Lines(lines.keys.copy(), lines.nodes.copy(), lines.used.copy())
+    out = empty_lines(len(lines.keys))
+    out.keys[:], out.nodes[:], out.used[:] = lines
+    return out
 
 
 def with_room(lines: Lines, more: int) -> Lines:
@@ -71,8 +79,15 @@ def with_room(lines: Lines, more: int) -> Lines:
         slots *= 2
     if slots == len(lines.keys):
         return lines
-    filled = np.flatnonzero(lines.keys)
-    return from_filled(lines.keys[filled], lines.nodes[filled], slots)
+    return from_filled(*filled(lines), slots)
+
+
+def filled(lines: Lines) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
+    """Keys and histories, shape (n,) and (n, 16), of the lines that there are; 0 for marks."""
+    rows = np.flatnonzero(lines.keys)
+    nodes = lines.nodes.reshape(-1, NODES)[rows]
+    nodes[:, 0] = 0
+    return lines.keys[rows], nodes
 
 
 def from_filled(keys: npt.NDArray[np.uint32], nodes: npt.NDArray[np.uint16], slots: int) -> Lines:
@@ -93,42 +108,48 @@ def from_filled(keys: npt.NDArray[np.uint32], nodes: npt.NDArray[np.uint16], slo
 def _enter(keys: npt.NDArray[np.uint32], nodes: npt.NDArray[np.uint16], lines: Lines) -> bool:
     for i in range(len(keys)):
         before = lines.used[0]
-        row = line_of(lines, np.uint64(keys[i]) << np.uint64(32), True)
+        row = line_of(lines, keys[i], True)
         if lines.used[0] == before:
             return False
-        lines.nodes[row] = nodes[i]
+        for node in range(1, NODES):
+            lines.nodes[NODES * row + node] = nodes[i, node]
     return True
 
 
-@njit(cache=True, nogil=True, inline="always")
-def line_of(lines: Lines, hashed: np.uint64, make: bool) -> Int:
-    """Row of the line with this hash; made if wanted, else the empty row where there is none."""
-    mask = len(lines.keys) - 1
-    key = np.uint32(hashed >> np.uint64(32))
-    if key == 0:
-        key = np.uint32(1)
-    row: Int = np.int64(key) & mask
+@inlined()
+def key_of(context: np.uint64, path: Int) -> np.uint32:
+    """Of the line of a context and the half byte that begins after the bits ``path``; not 0."""
+    hashed = (context + np.uint64(path)) * np.uint64(0xD6E8FEB86659FD93)
+    hashed ^= hashed >> np.uint64(32)
+    hashed *= np.uint64(0x9E3779B97F4A7C15)
+    return np.uint32(max(hashed >> np.uint64(32), np.uint64(1)))
+
+
+@inlined()
+def mark_of(key: np.uint32) -> np.uint16:
+    """16 bits of a key that its neighbours in the table do not share; not 0."""
+    mixed = np.uint32(np.uint64(key) * np.uint64(0x9E3779B1) & np.uint64(0xFFFFFFFF))
+    return np.uint16(max(mixed >> np.uint32(16), np.uint32(1)))
+
+
+@inlined()
+def line_of(lines: Lines, key: np.uint32, make: bool) -> Int:
+    """Line with this key; made if wanted, else the empty one where there is none."""
+    keys, nodes, used = lines
+    mask = len(keys) - 1
+    mark = mark_of(key)
+    line: Int = np.int64(key) & mask
     while True:
-        here = lines.keys[row]
-        if here == key:
+        here = nodes[NODES * line]
+        if here == mark:
             break
         if here == 0:
             if make:
-                lines.keys[row] = key
-                lines.used[0] += 1
+                nodes[NODES * line] = mark
+                keys[line] = key
+                used[0] += 1
             else:
-                row = mask + 1
+                line = mask + 1
             break
-        row = (row + 1) & mask
-    return row
-
-
-@njit(cache=True, nogil=True, inline="always")
-def find_lines(
-    lines: Lines, context: Words, path: Int, make: bool, rows: npt.NDArray[np.int64]
-) -> None:
-    """Rows of all contexts, for the half byte that begins after the bits ``path``."""
-    for i in range(CONTEXTS):
-        hashed = (context[i] + np.uint64(path)) * np.uint64(0xD6E8FEB86659FD93)
-        hashed ^= hashed >> np.uint64(32)
-        rows[i] = line_of(lines, hashed * np.uint64(0x9E3779B97F4A7C15), make)
+        line = (line + 1) & mask
+    return line

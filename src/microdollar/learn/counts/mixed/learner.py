@@ -7,7 +7,6 @@ from microdollar.errors import UnknownNameError, UsageError
 from microdollar.learn.base import Progress, silent
 from microdollar.spec.data import DataSpec
 from microdollar.work.formulas.counted import counted_work, line_slots, match_slots, phases
-from microdollar.work.formulas.ngram import SLACK
 from microdollar.work.ops import Work
 
 if TYPE_CHECKING:
@@ -87,21 +86,21 @@ class Counted:
         """
         import numpy as np
 
-        from microdollar.learn.counts.mixed.chain import ListedTrie, chain_of
+        from microdollar.learn.counts.mixed.ahead import Gap, Memory
+        from microdollar.learn.counts.mixed.chain import chain_of
         from microdollar.learn.counts.mixed.contexts import PLACE_WORDS
         from microdollar.learn.counts.mixed.histories import empty_lines
-        from microdollar.learn.counts.mixed.kernels import Memory
-        from microdollar.learn.counts.mixed.model import CountedModel, State, remembered
+        from microdollar.learn.counts.mixed.model import CountedModel
+        from microdollar.learn.counts.mixed.state import State, remembered
+        from microdollar.learn.counts.mixed.strings import Strings
         from microdollar.learn.counts.mixed.weights import DRIFT, copied, fresh_weights, reopened
         from microdollar.learn.counts.ngram.discounts import modified_kneser_ney
-        from microdollar.learn.counts.ngram.distinct import distinct_strings
-        from microdollar.learn.counts.ngram.trie import Trie
+        from microdollar.learn.counts.scale.tries import counted_trie
 
         data = np.array(data, dtype=np.uint8)
         counted, held_back = phases(len(data))
-        nodes = sum(distinct_strings(data, self.order + 1))
-        trie = Trie.empty(self.order, capacity=round(nodes * SLACK) + self.order + 2)
-        trie.count(data[:counted], lambda done, total, label="": progress(done, total * 8, label))
+        progress(0, 1, "counting")
+        trie = counted_trie(data[:counted], self.order)
         memory = Memory(
             empty_lines(line_slots(len(data))),
             np.zeros(match_slots(len(data)), np.uint32),
@@ -109,34 +108,34 @@ class Counted:
         )
         adaptive = fresh_weights(self.order)
         place = np.zeros(PLACE_WORDS, np.uint64)
-        memory = remembered(data, counted, place, memory, adaptive.chances)
+        memory = remembered(data, 0, counted, place, memory, adaptive.chances)
         progress(len(data) / 4, len(data), "counting")
         discounts = modified_kneser_ney(trie.counts_of_counts())
         without = self._left_out()
         state = State(
-            listed=ListedTrie.of(trie), memory=memory, weights=adaptive,
+            strings=Strings.of(trie), memory=memory, weights=adaptive, place=place,
             chain=chain_of(discounts, adaptive), without=without,
         )  # fmt: skip
-        late = len(data) - held_back
-        state.score(data[:late], counted, place, weighing=True, counting=True, drift=DRIFT)
+        del trie, memory
+        late, gap = len(data) - held_back, Gap(0, 0, 0)
+        state.stand(counted, data[:counted])
+        state.score(data[:late], gap, weighing=True, counting=True, drift=DRIFT)
         progress(len(data) * 3 / 4, len(data), "weighing evidence")
         frozen = adaptive
         if held_back:
-            frozen, cursor = reopened(adaptive), trie.cursor
+            frozen = reopened(adaptive)
             still = State(
-                listed=state.listed, memory=state.memory, weights=frozen,
+                strings=state.strings, memory=state.memory, weights=frozen, place=place.copy(),
                 chain=chain_of(discounts, frozen), without=without,
             )  # fmt: skip
-            still.score(
-                data, late, place.copy(), gap=(late, len(data)), weighing=True, counting=False
-            )
-            trie.cursor = cursor
-            state.score(data, late, place, weighing=True, counting=True, drift=DRIFT)
+            still.stand(late, data[:late])
+            still.score(data, Gap(0, late, len(data)), weighing=True, counting=False)
+            state.score(data, gap, weighing=True, counting=True, drift=DRIFT)
         model = CountedModel(
             text=data,
-            listed=state.listed,
+            strings=state.strings,
             memory=state.memory,
-            discounts=modified_kneser_ney(trie.counts_of_counts()),
+            discounts=modified_kneser_ney(state.strings.counts_of_counts()),
             frozen=frozen if held_back else copied(adaptive),
             adaptive=adaptive,
             without=without,

@@ -1,6 +1,9 @@
 """The counted model that users hold: scores frozen and adaptive, saves and loads."""
 
-from dataclasses import dataclass, field
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,99 +12,19 @@ import numpy.typing as npt
 
 from microdollar.errors import CorpusError
 from microdollar.learn.arrays import ByteArray
-from microdollar.learn.counts.mixed.chain import Chain, ListedTrie, chain_of
+from microdollar.learn.counts.mixed.ahead import Gap, Memory
+from microdollar.learn.counts.mixed.chain import Chain, chain_of, fill_table
 from microdollar.learn.counts.mixed.contexts import PLACE_WORDS, Words, read_context
 from microdollar.learn.counts.mixed.histories import copied as copied_lines
-from microdollar.learn.counts.mixed.histories import with_room
-from microdollar.learn.counts.mixed.kernels import (
-    CURSOR,
-    DONE,
-    NODES,
-    VISITS,
-    Memory,
-    remember,
-    run,
-)
-from microdollar.learn.counts.mixed.weights import DRIFT, Singles, Weights, copied
+from microdollar.learn.counts.mixed.state import State
+from microdollar.learn.counts.mixed.strings import Strings
+from microdollar.learn.counts.mixed.weights import DRIFT, Weights, copied
 from microdollar.learn.counts.ngram.discounts import Floats
-from microdollar.work import tally
-from microdollar.work.formulas.counted import (
-    CHUNK_BYTES,
-    FLOPS_PER_BYTE,
-    FLOPS_PER_VISIT,
-    INT_OPS_PER_BYTE,
-    LINES_PER_BYTE,
-    REMEMBER_FLOPS,
-    REMEMBER_INT_OPS,
-)
+from microdollar.learn.counts.ngram.model import NGramModel
 
 NETWORK = "counted"
-_ROOM = 1_000_000
-"""Nodes that adaptive scoring has room for before its copy of the trie must grow."""
-
-
-@dataclass(slots=True, kw_only=True)
-class State:
-    """What one pass over a text changes."""
-
-    listed: ListedTrie
-    memory: Memory
-    chain: Chain
-    weights: Weights
-    without: npt.NDArray[np.bool_]
-    """Shape (INPUTS + 2,): opinions that are left out, and last the calibration and the drift."""
-
-    def score(
-        self,
-        text: ByteArray,
-        start: int,
-        place: Words,
-        *,
-        first: int = 0,
-        gap: tuple[int, int] = (0, 0),
-        weighing: bool,
-        counting: bool,
-        drift: float = 0.0,
-    ) -> Floats:
-        """Bits of each byte of ``text[start:]``; see ``kernels.run`` for the arguments."""
-        trie = self.listed.trie
-        bits = np.empty(len(text) - start)
-        done = np.zeros(4, np.int64)
-        done[CURSOR] = trie.cursor
-        growth = np.float32(0.0 if self.without[-1] else drift)
-        position = start
-        while position < len(text):
-            end = min(position + CHUNK_BYTES, len(text))
-            if counting:
-                self.listed.reserve(end - position)
-                lines = with_room(self.memory.lines, LINES_PER_BYTE * (end - position))
-                self.memory = self.memory._replace(lines=lines)
-            done[NODES], done[VISITS] = trie.nodes, 0
-            run(
-                text, position, end, first, *gap, place, self.memory, self.listed.counts,
-                self.chain, self.weights, weighing, counting, growth, self.without,
-                trie.order, bits[position - start : end - start], done,
-            )  # fmt: skip
-            position += int(done[DONE])
-            trie.nodes, trie.cursor = int(done[NODES]), int(done[CURSOR])
-            tally.add(
-                "mix",
-                flops=FLOPS_PER_BYTE[weighing] * int(done[DONE])
-                + FLOPS_PER_VISIT * int(done[VISITS]),
-                int_ops=INT_OPS_PER_BYTE[counting] * int(done[DONE]),
-            )
-        return bits
-
-
-def remembered(data: ByteArray, end: int, place: Words, memory: Memory, chances: Singles) -> Memory:
-    """The memory after the first ``end`` bytes, with how histories went on in ``chances``."""
-    for start in range(0, end, CHUNK_BYTES):
-        stop = min(start + CHUNK_BYTES, end)
-        lines = with_room(memory.lines, LINES_PER_BYTE * (stop - start))
-        memory = memory._replace(lines=lines)
-        remember(data, start, stop, place, memory, chances)
-    tally.add("remember histories", flops=REMEMBER_FLOPS * end, int_ops=REMEMBER_INT_OPS * end)
-    return memory
+_SHARE_BYTES = 1 << 14
+"""A thread is worth it for so many bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +33,7 @@ class CountedModel:
 
     text: ByteArray
     """The training bytes, in which matches are found."""
-    listed: ListedTrie
+    strings: Strings
     memory: Memory
     discounts: Floats
     frozen: Weights
@@ -125,18 +48,28 @@ class CountedModel:
     def parameters(self) -> int:
         """Counts of strings, histories that are not empty, and frozen weights."""
         histories = int(np.count_nonzero(self.memory.lines.nodes))
-        seen = self.listed.trie.nodes - 1
-        return seen + histories + sum(array.size for array in self.frozen)
+        return self.strings.size() + histories + sum(array.size for array in self.frozen)
 
     def bits(self, data: ByteArray, *, context: ByteArray | None = None) -> Floats:
-        """Frozen bits of each byte, shape (n,)."""
+        """Frozen bits of each byte, shape (n,); parts of a long text in a thread each."""
         text, start, place = self._placed(data, context)
-        state = self._still()
-        state.listed.trie.cursor = self._cursor(context)
-        return state.score(
-            text, start, place, first=len(self.text), gap=(len(self.text), len(text)),
-            weighing=False, counting=False,
-        )  # fmt: skip
+        learnt = len(self.text)
+        gap = Gap(learnt, learnt, len(text))
+        threads = max(1, min(_cores(), len(data) // _SHARE_BYTES))
+        cuts = [start + len(data) * i // threads for i in range(threads + 1)]
+        states = []
+        for begin, end in pairwise(cuts):
+            states.append(self._still(place.copy()))
+            states[-1].stand(begin, text[learnt:begin])
+            read_context(text, begin, end, place, self.memory.heads, *gap)
+
+        def score(i: int) -> Floats:
+            return states[i].score(text, gap, weighing=False, counting=False, end=cuts[i + 1])
+
+        if threads == 1:
+            return score(0)
+        with ThreadPoolExecutor(threads) as pool:
+            return np.concatenate(list(pool.map(score, range(threads))))
 
     def bits_per_byte(self, data: ByteArray, *, context: ByteArray | None = None) -> float:
         """Frozen score: mean of -log2 P(byte | bytes before it).
@@ -150,24 +83,11 @@ class CountedModel:
     def adaptive_bits(self, data: ByteArray, *, context: ByteArray | None = None) -> Floats:
         """Bits of each byte, shape (n,), each learnt after it was scored; self is unchanged."""
         text, start, place = self._placed(data, context)
-        order = self.listed.trie.order
-        weights = copied(self.adaptive)
-        state = State(
-            listed=self.listed.copy(room=min(len(data) * (order + 1), _ROOM)),
-            memory=Memory(
-                copied_lines(self.memory.lines),
-                self.memory.heads.copy(),
-                self.memory.followers.copy(),
-            ),
-            chain=chain_of(self.discounts, weights),
-            weights=weights,
-            without=self.without,
-        )
-        state.listed.trie.cursor = self._cursor(context)
-        return state.score(
-            text, start, place, first=len(self.text), gap=(len(self.text), start),
-            weighing=True, counting=True, drift=DRIFT,
-        )  # fmt: skip
+        state = self.learning(place)
+        learnt = len(self.text)
+        state.stand(start, text[learnt:start])
+        gap = Gap(learnt, learnt, start)
+        return state.score(text, gap, weighing=True, counting=True, drift=DRIFT)
 
     def adaptive_bits_per_byte(self, data: ByteArray, *, context: ByteArray | None = None) -> float:
         """Adaptive score: mean bits with each byte learnt after it was scored.
@@ -181,15 +101,14 @@ class CountedModel:
     def next_byte(self, context: ByteArray) -> Floats:
         """P(next byte | context), shape (256,): each byte is scored in turn."""
         text, start, place = self._placed(np.zeros(1, np.uint8), context)
-        state, cursor = self._still(), self._cursor(context)
-        out = np.empty(256)
+        learnt, out = len(self.text), np.empty(256)
+        gap = Gap(learnt, learnt, len(text))
+        state = self._still(place)
         for symbol in range(256):
             text[start] = symbol
-            state.listed.trie.cursor = cursor
-            out[symbol] = state.score(
-                text, start, place.copy(), first=len(self.text),
-                gap=(len(self.text), len(text)), weighing=False, counting=False,
-            )[0]  # fmt: skip
+            state.place = place.copy()
+            state.stand(start, text[learnt:start])
+            out[symbol] = state.score(text, gap, weighing=False, counting=False)[0]
         probabilities: Floats = np.exp2(-out)
         return probabilities
 
@@ -214,22 +133,32 @@ class CountedModel:
 
         return load(folder)
 
-    def _still(self) -> State:
-        """For frozen scoring: nothing is copied.
-
-        Nothing changes but the table of the chain, which is a cache, and the trie's cursor,
-        which is set before every use.
-        """
-        if not self._chain:
-            self._chain.append(chain_of(self.discounts, self.frozen))
+    def learning(self, place: Words | None = None) -> State:
+        """A copy that goes on learning from every byte; self is unchanged."""
+        weights = copied(self.adaptive)
         return State(
-            listed=self.listed, memory=self.memory, chain=self._chain[0],
-            weights=self.frozen, without=self.without,
-        )  # fmt: skip
+            strings=self.strings.copy(),
+            memory=Memory(
+                copied_lines(self.memory.lines),
+                self.memory.heads.copy(),
+                self.memory.followers.copy(),
+            ),
+            chain=chain_of(self.discounts, weights),
+            weights=weights,
+            without=self.without,
+            place=np.zeros(PLACE_WORDS, np.uint64) if place is None else place,
+        )
 
-    def _cursor(self, context: ByteArray | None) -> int:
-        trie = self.listed.trie
-        return 0 if context is None else trie.contexts_of(np.ascontiguousarray(context, np.uint8))
+    def _still(self, place: Words) -> State:
+        """For frozen scoring: nothing is copied, nothing changes but the place."""
+        if not self._chain:
+            chain = chain_of(self.discounts, self.frozen)
+            fill_table(self.strings.counts, chain)
+            self._chain.append(chain)
+        return State(
+            strings=self.strings, memory=self.memory, chain=self._chain[0],
+            weights=self.frozen, without=self.without, place=place,
+        )  # fmt: skip
 
     def _placed(self, data: ByteArray, context: ByteArray | None) -> tuple[ByteArray, int, Words]:
         """Training text, context and data in one; where data starts; and the place there."""
@@ -237,10 +166,31 @@ class CountedModel:
         text = np.concatenate((self.text, before, data)).astype(np.uint8, copy=False)
         learnt, start = len(self.text), len(self.text) + len(before)
         place = np.zeros(PLACE_WORDS, np.uint64)
-        read_context(text, learnt, start, place, self.memory.heads, learnt, len(text))
+        read_context(text, learnt, start, place, self.memory.heads, learnt, learnt, len(text))
         return text, start, place
+
+
+def of_ngram(model: NGramModel) -> CountedModel:
+    """The counts and discounts of an n-gram network; all else starts from nothing."""
+    from microdollar.learn.counts.mixed.learner import Counted
+
+    trie, evidence = model.network.trie, model.adaptive_evidence
+    empty = Counted(order=trie.order).fit(np.zeros(0, np.uint8))
+    weights = empty.adaptive._replace(earned=evidence.earned, given=evidence.given)
+    return replace(
+        empty, strings=Strings.of(trie), discounts=model.discounts, adaptive=weights,
+        frozen=copied(weights), _chain=[],
+    )  # fmt: skip
 
 
 def _need_bytes(data: ByteArray) -> None:
     if len(data) == 0:
         raise CorpusError("there is no byte to score. Name a file with at least one byte.")
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from microdollar.errors import ModelFileError
-from microdollar.learn.counts.mixed.chain import ListedTrie
+from microdollar.learn.counts.mixed.ahead import Memory
 from microdollar.learn.counts.mixed.contexts import CONTEXTS, LONGEST, PLACE_WORDS, read_learnt
-from microdollar.learn.counts.mixed.histories import HISTORIES, NODES, from_filled
-from microdollar.learn.counts.mixed.kernels import Memory
+from microdollar.learn.counts.mixed.histories import HISTORIES, NODES, filled, from_filled
+from microdollar.learn.counts.mixed.lanes import LANES
 from microdollar.learn.counts.mixed.model import NETWORK, CountedModel
-from microdollar.learn.counts.mixed.weights import BUCKETS, INPUTS, PAIRS, STEPS, Weights
-from microdollar.learn.counts.ngram import kernels
+from microdollar.learn.counts.mixed.strings import MOST, Strings
+from microdollar.learn.counts.mixed.weights import BUCKETS, INPUTS, PAIRS, STEPS, Weights, copied
 from microdollar.learn.counts.ngram.discounts import CLASSES
 from microdollar.learn.counts.ngram.trie import trie_from_nodes
 from microdollar.learn.files import TensorSpec, load_folder, save_folder
@@ -34,21 +34,16 @@ def save(model: CountedModel, folder: Path) -> None:
     Raises:
         ModelFileError: if they can't be written.
     """
-    trie, lines = model.listed.trie, model.memory.lines
-    turn = np.empty(trie.nodes, np.uint32)
-    kernels.order_by_depth(trie.rows, trie.nodes, trie.order + 1, turn)
-    place = np.empty(trie.nodes, np.uint32)
-    place[turn] = np.arange(trie.nodes, dtype=np.uint32)
-    keys = trie.rows[turn[1:], kernels.KEY]
-    filled = np.flatnonzero(lines.keys)
+    parent, symbol, count = model.strings.listed()
+    keys, nodes = filled(model.memory.lines)
     tensors: dict[str, npt.NDArray[Any]] = {
         "text": model.text,
-        "parent": place[keys >> 8],
-        "symbol": (keys & 255).astype(np.uint8),
-        "count": trie.rows[turn[1:], kernels.COUNT],
+        "parent": parent,
+        "symbol": symbol,
+        "count": count,
         "discounts": model.discounts,
-        "line_key": lines.keys[filled],
-        "line_nodes": lines.nodes[filled],
+        "line_key": keys,
+        "line_nodes": nodes,
         "followers": model.memory.followers,
         "without": model.without.astype(np.uint8),
     }
@@ -60,9 +55,9 @@ def save(model: CountedModel, folder: Path) -> None:
         tensors,
         {
             "network": NETWORK,
-            "order": trie.order,
-            "strings": trie.nodes - 1,
-            "lines": len(filled),
+            "order": model.strings.order,
+            "strings": len(parent),
+            "lines": len(keys),
             "train_bytes": len(model.text),
             "parameters": model.parameters,
         },
@@ -89,11 +84,12 @@ def load(folder: Path) -> CountedModel:
     heads = np.zeros(match_slots(len(text)), np.uint32)
     read_learnt(text, np.zeros(PLACE_WORDS, np.uint64), heads)
     weights = {
-        kind: Weights(*(tensors[f"{kind}_{name}"] for name in Weights._fields)) for kind in _KINDS
+        kind: copied(Weights(*(tensors[f"{kind}_{name}"] for name in Weights._fields)))
+        for kind in _KINDS
     }
     return CountedModel(
         text=text,
-        listed=ListedTrie.of(trie),
+        strings=Strings.of(trie),
         memory=Memory(lines, heads, tensors["followers"]),
         discounts=tensors["discounts"],
         frozen=weights["frozen"],
@@ -119,13 +115,9 @@ def _check(file: Path, tensors: dict[str, npt.NDArray[Any]]) -> None:
         bad.append(f"a history is beyond {HISTORIES - 1}")
     if (tensors["without"] > 1).any():
         bad.append("without is neither 0 nor 1")
-    if (tensors["count"] >= 2**62).any():
-        bad.append("a count is beyond 62 bits")
+    if (tensors["count"] > MOST).any():
+        bad.append("a count is beyond 24 bits")
     for kind in _KINDS:
-        for name in ("chances", "matches", "calibration"):
-            pairs = tensors[f"{kind}_{name}"]
-            if pairs[..., 0].min() < 0 or pairs[..., 1].min() < 0 or pairs[..., 1].max() > 1:
-                bad.append(f"{kind} {name} are no chances")
         if min(tensors[f"{kind}_{name}"].min() for name in ("earned", "given")) < 0:
             bad.append(f"{kind} evidence is negative")
         if tensors[f"{kind}_variances"].min() < 0:
@@ -152,16 +144,17 @@ def _specs(config: dict[str, Any]) -> dict[str, TensorSpec]:
         "followers": TensorSpec(dtype="uint16", shape=(1 << 16,)),
         "without": TensorSpec(dtype="uint8", shape=(INPUTS + 2,)),
     }
-    singles = {
-        "chances": (CONTEXTS, HISTORIES, 2),
-        "matches": (1, LONGEST + 1, 2),
-        "means": (BUCKETS + 256, INPUTS),
-        "variances": (BUCKETS + 256, INPUTS),
-        "calibration": (2 * PAIRS, STEPS + 1, 2),
+    rows = BUCKETS + 256
+    shapes = {
+        "chances": ("uint32", CONTEXTS * HISTORIES),
+        "matches": ("uint32", LONGEST + 1),
+        "means": ("float32", rows * LANES),
+        "variances": ("float32", rows * LANES),
+        "calibration": ("uint32", 2 * PAIRS * STEPS),
     }
     for kind in _KINDS:
-        for name, shape in singles.items():
-            out[f"{kind}_{name}"] = TensorSpec(dtype="float32", shape=shape)
+        for name, (dtype, size) in shapes.items():
+            out[f"{kind}_{name}"] = TensorSpec(dtype=dtype, shape=(size,))
         for name in ("earned", "given"):
             out[f"{kind}_{name}"] = TensorSpec(dtype="float64", shape=(order + 1, CLASSES))
     return out

@@ -11,34 +11,36 @@ One pass, no rate to choose, nothing repeated. While counts go on growing, each 
 grows by ``DRIFT`` a bit: exponents that suit this part of the text are preferred.
 """
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from microdollar.learn.counts.compiled import inlined
 from microdollar.learn.counts.mixed.contexts import CONTEXTS, LONGEST
 from microdollar.learn.counts.mixed.histories import HISTORIES
+from microdollar.learn.counts.mixed.lanes import LANES, bits_of, dot, move, zeros
 from microdollar.learn.counts.ngram.discounts import Evidence
 from microdollar.learn.counts.ngram.kernels import Int
 
 INPUTS = CONTEXTS + 3
-"""Histories; the longest match; a constant; the n-gram chain."""
+"""Histories; the longest match; a constant; the n-gram chain. As many lanes are left idle as
+are missing to 16."""
 MATCH, CONSTANT, CHAIN = CONTEXTS, CONTEXTS + 1, CONTEXTS + 2
 BUCKETS = 4 * (CONTEXTS + 1)
 """Of the first mixer: contexts seen, and how long the match is. The second has one for each
 prefix of a byte."""
 STEPS = 16
-"""Steps of log-odds in a calibration, of one nat; from -8 to 8."""
+"""Log-odds in a calibration, from -8 to 8: one line of the cache."""
 PAIRS = 1 << 16
 """Rows of a calibration: last byte and prefix, or a hash of two bytes and prefix."""
 DRIFT = 1e-5
 VARIANCE, REOPENED = 0.05, 0.003
 """Of an exponent before any bit, and added where frozen counts begin to be weighed."""
-PATIENCE = 1023.0
+PATIENCE, CALIBRATION_PATIENCE = 1023, 255
 """Bits after which a chance becomes a moving average."""
-CALIBRATION_PATIENCE = 255.0
+CHANCE_BITS, SEEN_BITS = 22, 10
+"""Of a chance of a 1, and of how many bits it was counted on: together one word."""
 SURPRISE = 0.01
 """Bits predicted better than this leave the exponents alone: they hardly inform them, and
 are more than half of all bits."""
@@ -46,128 +48,175 @@ FLOOR = 1e-5
 """Least chance of a bit, so that a byte costs at most 133 bits."""
 
 Singles = npt.NDArray[np.float32]
+Words32 = npt.NDArray[np.uint32]
 
 
 class Weights(NamedTuple):
-    """Everything that is counted on how opinions fared. Shapes end in 2: bits seen, chance."""
+    """Everything that is counted on how opinions fared; chances are words of :func:`words_of`."""
 
-    chances: Singles
-    """Shape (CONTEXTS, 4096, 2): of a 1 after each history."""
-    matches: Singles
-    """Shape (1, 33, 2): of a match being right, by its length."""
+    chances: Words32
+    """Shape (CONTEXTS * 4096,): of a 1 after each history."""
+    matches: Words32
+    """Shape (33,): of a match being right, by its length."""
     means: Singles
-    """Shape (BUCKETS + 256, INPUTS): of the exponents, of both mixers."""
+    """Shape ((BUCKETS + 256) * 16,): of the exponents, of both mixers."""
     variances: Singles
-    calibration: Singles
-    """Shape (2 * 65536, STEPS + 1, 2): of a 1, by last bytes, prefix and log-odds."""
+    calibration: Words32
+    """Shape (2 * 65536 * 16,): of a 1, by last bytes, prefix and log-odds."""
     earned: npt.NDArray[np.float64]
     """Shape (order + 1, 128); evidence of the chain, see ``ngram.discounts``."""
     given: npt.NDArray[np.float64]
 
 
+def words_of(chances: npt.NDArray[np.float64], seen: int) -> Words32:
+    """Chances that count for so many bits, in the shape of the weights."""
+    whole = np.rint(chances * (1 << CHANCE_BITS)).astype(np.int64)
+    inside = np.clip(whole, 1, (1 << CHANCE_BITS) - 1) << SEEN_BITS | seen
+    out: Words32 = zeros(chances.size, np.uint32)
+    out[:] = inside.ravel()
+    return out
+
+
 def fresh_weights(order: int) -> Weights:
     """Before any bit: the chain counts for one, all others for nothing."""
-    chances = np.empty((CONTEXTS, HISTORIES, 2), np.float32)
-    zeros, ones = np.arange(HISTORIES) >> 7, (np.arange(HISTORIES) >> 2) & 31
-    chances[..., 0] = 3.0
-    chances[..., 1] = (ones + 0.4) / (zeros + ones + 0.8)
-    matches = np.empty((1, LONGEST + 1, 2), np.float32)
-    matches[:] = (2.0, 0.75)
-    means = np.zeros((BUCKETS + 256, INPUTS), np.float32)
-    means[:, CHAIN] = 1.0
-    variances = np.full_like(means, VARIANCE)
-    calibration = np.empty((2 * PAIRS, STEPS + 1, 2), np.float32)
-    calibration[..., 0] = 6.0
-    calibration[..., 1] = 1.0 / (1.0 + np.exp(8.0 - 16.0 / STEPS * np.arange(STEPS + 1)))
+    zero, ones = np.arange(HISTORIES) >> 7, (np.arange(HISTORIES) >> 2) & 31
+    after = np.tile((ones + 0.4) / (zero + ones + 0.8), CONTEXTS)
+    means = zeros((BUCKETS + 256) * LANES, np.float32)
+    means[CHAIN::LANES] = 1.0
+    variances = zeros(len(means), np.float32)
+    variances[:] = VARIANCE
+    at = 16.0 / (STEPS - 1) * np.arange(STEPS) - 8.0
+    calibration = zeros(2 * PAIRS * STEPS, np.uint32)
+    calibration.reshape(-1, STEPS)[:] = words_of(1.0 / (1.0 + np.exp(-at)), 6)
     evidence = Evidence.none(order)
     return Weights(
-        chances, matches, means, variances, calibration, evidence.earned, evidence.given,
+        words_of(after, 3), words_of(np.full(LONGEST + 1, 0.75), 2), means, variances,
+        calibration, evidence.earned, evidence.given,
     )  # fmt: skip
 
 
 def copied(weights: Weights) -> Weights:
     """An independent copy."""
-    return Weights(**{name: array.copy() for name, array in weights._asdict().items()})
+
+    def copy(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if array.ndim > 1:
+            return array.copy()
+        out = zeros(len(array), array.dtype)
+        out[:] = array
+        return out
+
+    return Weights(**{name: copy(array) for name, array in weights._asdict().items()})
 
 
 def reopened(weights: Weights) -> Weights:
     """A copy that still leans on what was learnt, but learns quickly again."""
     out = copied(weights)
-    np.minimum(out.chances[..., 0], 20.0, out=out.chances[..., 0])
-    np.minimum(out.matches[..., 0], 20.0, out=out.matches[..., 0])
-    np.minimum(out.calibration[..., 0], 20.0, out=out.calibration[..., 0])
+    most = np.uint32((1 << SEEN_BITS) - 1)
+    for words in (out.chances, out.matches, out.calibration):
+        for part in np.split(words, range(PAIRS, len(words), PAIRS)):  # little room is needed
+            seen = np.minimum(part & most, np.uint32(20))
+            np.bitwise_and(part, ~most, out=part)
+            np.bitwise_or(part, seen, out=part)
     np.add(out.variances, REOPENED, out=out.variances)
     return out
 
 
-def _log_odds() -> Singles:
-    """Log-odds of the middle of each of 4096 steps of probability."""
-    middle = np.arange(4096) + 0.5
-    return np.log(middle / (4096.0 - middle)).astype(np.float32)
+def _exact(values: npt.NDArray[np.float64], digits: int) -> Singles:
+    """Rounded to so many binary digits, which hides how well a machine's library rounds."""
+    return np.ldexp(np.rint(np.ldexp(values, digits)), -digits).astype(np.float32)
 
 
-LOG_ODDS = _log_odds()
+def _tables() -> tuple[Singles, Singles, Singles, npt.NDArray[np.int64]]:
+    chances = (np.arange(1 << ODDS_BITS) + 0.5) / (1 << ODDS_BITS)
+    mantissas = 1.0 + (np.arange(1 << LOG_BITS) + 0.5) / (1 << LOG_BITS)
+    odds = np.arange(2 * MOST_ODDS * SIGMA_STEPS + 2) / SIGMA_STEPS - MOST_ODDS
+    parts = np.arange(1 << SEEN_BITS)
+    return (
+        _exact(np.log(chances / (1.0 - chances)), 16),
+        _exact(np.log(mantissas), 20),
+        _exact(1.0 / (1.0 + np.exp(-odds)), 30),
+        (65536 // (parts + 1)).astype(np.int64),
+    )
 
 
-@njit(cache=True, nogil=True, inline="always")
-def log_odds(chance: np.float32) -> np.float32:
-    """From a table of 4096 steps."""
-    step = int(chance * np.float32(4096.0))
-    odds: np.float32 = LOG_ODDS[min(max(step, 0), 4095)]
+ODDS_BITS, LOG_BITS = 12, 12
+MOST_ODDS, SIGMA_STEPS = 12, 128
+LOG_ODDS, LOGARITHMS, SIGMAS, SHARES = _tables()
+"""Log-odds of 4096 steps of chance; logarithms of 4096 numbers from 1 to 2; chances of log-odds
+from -12 to 12; and 65536 over 1, 2, 3, ..., the share of a bit in what was counted."""
+_LOG_2 = np.float32(0.6931471805599453)
+
+
+@inlined()
+def log_odds(word: np.uint32) -> np.float32:
+    """Of the chance in a word."""
+    odds: np.float32 = LOG_ODDS[np.uint64(word >> np.uint32(32 - ODDS_BITS))]
     return odds
 
 
-@njit(cache=True, nogil=True, inline="always")
-def count_bit(counters: Singles, row: Int, column: Int, bit: np.float32, patience: float) -> None:
-    """Move the pair (bits seen, chance) at a row and column by one more bit."""
-    seen = min(counters[row, column, 0] + np.float32(1.0), np.float32(patience))
-    counters[row, column, 0] = seen
-    counters[row, column, 1] += (bit - counters[row, column, 1]) / seen
+@inlined()
+def chance_in(word: np.uint32) -> np.float32:
+    """The chance in a word."""
+    return np.float32(word >> np.uint32(SEEN_BITS)) * np.float32(2.0**-CHANCE_BITS)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def mixed(means: Singles, bucket: Int, x: Singles) -> np.float32:
-    """Log-odds that a bucket's exponents give to opinions ``x``."""
-    total = np.float32(0.0)
-    for i in range(INPUTS):
-        total += means[bucket, i] * x[i]
-    return min(max(total, np.float32(-11.0)), np.float32(11.0))
+@inlined()
+def count_bit(words: Words32, place: Int, bit: Int, patience: Int) -> None:
+    """Move the chance at a place by one more bit."""
+    word = np.int64(words[place])
+    seen = word & ((1 << SEEN_BITS) - 1)
+    chance = word >> SEEN_BITS
+    chance += ((bit << CHANCE_BITS) - bit - chance) * SHARES[seen] >> 16
+    words[place] = chance << SEEN_BITS | min(seen + 1, patience - 1)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def sigma(value: np.float32) -> np.float32:
-    """Probability with these log-odds."""
-    return np.float32(1.0) / (np.float32(1.0) + np.float32(math.exp(-value)))
+@inlined()
+def logarithm(value: np.float32) -> np.float32:
+    """Of a positive number, within 1.3e-4."""
+    bits = np.int64(bits_of(value))
+    whole = np.float32((bits >> 23) - 127)
+    part: np.float32 = LOGARITHMS[(bits >> (23 - LOG_BITS)) & ((1 << LOG_BITS) - 1)]
+    return whole * _LOG_2 + part
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@inlined()
+def sigma(odds: np.float32) -> np.float32:
+    """Probability with these log-odds, from -11 to 11; linear between steps of a table."""
+    at = (odds + np.float32(MOST_ODDS)) * np.float32(SIGMA_STEPS)
+    below = np.int64(at)
+    part = at - np.float32(below)
+    low: np.float32 = SIGMAS[below]
+    chance: np.float32 = low + part * (SIGMAS[below + 1] - low)
+    return chance
+
+
+@inlined()
+def mixed(means: Singles, row: Int, x: Singles) -> np.float32:
+    """Log-odds that the exponents of a row give to opinions ``x``, shape (16,)."""
+    return min(max(dot(means, row * LANES, x), np.float32(-11.0)), np.float32(11.0))
+
+
+@inlined()
 def weigh(
     means: Singles,
     variances: Singles,
-    bucket: Int,
+    row: Int,
     x: Singles,
     p: np.float32,
     bit: np.float32,
     drift: np.float32,
 ) -> None:
-    """Move the posterior of a bucket by one bit that was given probability ``p``."""
+    """Move the posterior of a row by one bit that was given probability ``p``."""
     error = bit - p
-    if abs(error) <= np.float32(SURPRISE):
-        return
-    spread = max(p * (np.float32(1.0) - p), np.float32(1e-4))
-    total = np.float32(0.0)
-    for i in range(INPUTS):
-        total += variances[bucket, i] * x[i] * x[i]
-    gain = np.float32(1.0) / (np.float32(1.0) + spread * total)
-    for i in range(INPUTS):
-        pull = variances[bucket, i] * x[i]
-        means[bucket, i] += error * gain * pull
-        variances[bucket, i] += drift - spread * gain * pull * pull
+    if abs(error) > np.float32(SURPRISE):
+        spread = max(p * (np.float32(1.0) - p), np.float32(1e-4))
+        move(means, variances, row * LANES, x, error, spread, drift)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def rows_of(recent: np.uint64, path: Int, row: npt.NDArray[np.int64]) -> None:
-    """Rows of both calibrations."""
-    row[0] = np.int64(recent & np.uint64(0xFF)) << 8 | path
+@inlined()
+def places_of(recent: np.uint64, path: Int) -> tuple[Int, Int]:
+    """Where the rows of both calibrations start."""
     hashed = (recent & np.uint64(0xFFFF)) * np.uint64(0x9E3779B97F4A7C15)
-    row[1] = PAIRS + ((np.int64(hashed >> np.uint64(40)) + path * 0x9E35) & (PAIRS - 1))
+    first = np.int64(recent & np.uint64(0xFF)) << 8 | path
+    second = (np.int64(hashed >> np.uint64(40)) + path * 0x9E35) & (PAIRS - 1)
+    return STEPS * first, STEPS * (PAIRS + second)

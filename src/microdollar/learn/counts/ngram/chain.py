@@ -41,6 +41,7 @@ from microdollar.work.formulas.ngram import (
 )
 
 _CHUNK = 1 << 16
+_LEAST_REACH = 1e-4
 
 
 def _class_tables() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -78,6 +79,41 @@ def backoff(
     return mass, evidence_class(n1 + n2 + n3, total)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def collect_evidence(
+    depth: Int,
+    back: Floats,
+    mass: Floats,
+    group: npt.NDArray[np.int64],
+    earned: Floats,
+    given: Floats,
+    factors: Floats,
+    caps: Floats,
+) -> None:
+    """Count how much of a byte's probability each context took from shorter ones.
+
+    Args:
+        depth: longest context.
+        back: posterior of having backed off from each context; 0 if it has no counts.
+        mass: that plain discounts give to shorter contexts.
+        group: class of evidence of each context.
+        earned: changed, see ``discounts``.
+        given: changed.
+        factors: changed with them.
+        caps: largest factor of each order.
+    """
+    reach = 1.0
+    for k in range(depth, -1, -1):
+        if back[k] > 0.0:
+            g = group[k]
+            earned[k, g] += reach * back[k]
+            given[k, g] += reach * mass[k]
+            factors[k, g] = min((earned[k, g] + PRIOR) / (given[k, g] + PRIOR), caps[k])
+            reach *= back[k]
+            if reach < _LEAST_REACH:
+                break
+
+
 @njit(cache=True, nogil=True)
 def _score(
     data: npt.NDArray[np.uint8],
@@ -105,8 +141,7 @@ def _score(
     child = np.zeros(order + 2, np.int64)  # node of those and the next byte; 0 if unseen
     place = np.zeros(order + 2, np.int64)  # the slot where it is or belongs
     mass = np.zeros(order + 2)
-    taken = np.zeros(order + 2)  # factor * mass, what shorter contexts get; 0 if no counts
-    shorter = np.zeros(order + 2)  # p_{k-1}(y)
+    back = np.zeros(order + 2)  # posterior of having backed off; 0 if no counts
     group = np.zeros(order + 2, np.int64)
     depth = int(contexts_from(cursor, rows, suffix, context))
     probes, links, position = 0, 0, 0
@@ -123,32 +158,22 @@ def _score(
                 break  # what a shorter context has not seen, no longer one has
         p = 1.0 / 256.0
         for k in range(depth + 1):
-            shorter[k] = p
             total = rows[context[k], TOTAL]
-            taken[k] = 0.0
+            back[k] = 0.0
             if total > 0:
                 links += 1
                 mass[k], group[k] = backoff(rows, context[k], k, discounts)
                 factor = factors[k, group[k]]
-                taken[k] = factor * mass[k]
-                p *= taken[k]
+                shared = factor * mass[k] * p
+                p = shared
                 if k <= seen:
                     count = rows[child[k], COUNT]
                     p += (count - factor * discounts[k, min(count, 3) - 1]) / total
+                if weigh:
+                    back[k] = shared / p
         bits[position] = -math.log2(p)
         if weigh:
-            reach, here = 1.0, p
-            for k in range(depth, -1, -1):
-                if taken[k] > 0.0:
-                    posterior = taken[k] * shorter[k] / here
-                    g = group[k]
-                    earned[k, g] += reach * posterior
-                    given[k, g] += reach * mass[k]
-                    factors[k, g] = min((earned[k, g] + PRIOR) / (given[k, g] + PRIOR), caps[k])
-                    reach *= posterior
-                    here = shorter[k]
-                    if reach < 1e-4:
-                        break
+            collect_evidence(depth, back, mass, group, earned, given, factors, caps)
         longest = seen
         if learn:
             nodes = learn_byte(symbol, depth, context, child, place, rows, suffix, slots, nodes)

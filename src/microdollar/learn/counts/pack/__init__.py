@@ -1,15 +1,16 @@
-"""Lossless packing: what the n-gram network does not know of the next byte is what is stored.
+"""Lossless packing: what the counted model does not know of the next bit is what is stored.
 
-The network learns each byte after it was coded, and the decoder, which has seen the same
-bytes, learns the same; so no model is shipped. ``format`` is the file, ``rangecoder`` the entropy
-coder, ``walk`` the loop that both sides run, ``guess`` the matches, ``codec`` the network.
+The model learns each byte after it was coded, and the decoder, which has seen the same bytes,
+learns the same; so no model is shipped. ``format`` is the file, ``codec`` the model, and the
+loop that codes is the one that scores (``mixed.kernels``).
 
-Both sides add, multiply, divide and compare the same doubles in the same order in one compiled
-function, call no function of a mathematics library, and code integers. On one machine the results
-are the same bit for bit. Across machines they are the same where the compiler keeps IEEE 754
-double precision and does not fuse multiplications into additions, which numba does not allow it
-to do unless it is told to (``fastmath``), on x86-64 and on 64-bit ARM. Where that ever
-fails, the checksum does not match: an error, never wrong bytes.
+Both sides compute whole numbers, and sums, products, quotients and comparisons of IEEE 754
+numbers in an order that is written down; they call no function of a mathematics library, and
+the tables they look into are rounded so far that every library gives the same ones. The
+compiler may neither reorder sums nor fuse multiplications into additions, and numba does so
+only if it is told to (``fastmath``). So on every machine that keeps IEEE 754 the results are
+the same bit for bit. Where that should ever fail, the checksum does not match: an error, never
+wrong bytes.
 """
 
 from pathlib import Path
@@ -18,11 +19,11 @@ import numpy as np
 
 from microdollar.errors import UsageError
 from microdollar.learn.base import Progress, silent
-from microdollar.learn.counts.pack.codec import Network, Prime
+from microdollar.learn.counts.pack.codec import Coder, Prime
 from microdollar.learn.counts.pack.format import (
+    COUNTED,
     HEADER_BYTES,
     MAX_ORDER,
-    NGRAM,
     NO_MODEL,
     STORED,
     Header,
@@ -34,10 +35,10 @@ from microdollar.learn.counts.pack.format import (
 
 __all__ = ["HEADER_BYTES", "PackError", "pack", "unpack"]
 
-ORDER, LONG_ORDER, LONG_ORDER_BYTES = 12, 16, 4_000_000
-"""Longest context, and that of texts short enough for it to fit into the room below."""
+ORDER = 16
+"""Longest context, in bytes."""
 ROOM_BITS = 25
-"""Strings that are kept, at most 2^25: about 2 GiB of memory, reached after some 7 MB of text."""
+"""Slots for histories, at most 2^25 (1.2 GB): full after some 12 MB of text."""
 MAX_CONTENT_BYTES = 2**32 - 1
 
 
@@ -52,10 +53,9 @@ def pack(
 
     Args:
         data: any bytes, also none.
-        order: longest context, 0 to 64 bytes; if None, 16, or 12 for more than 4 MB. A model
-            brings its own.
-        model: folder of a saved n-gram network to start from. The same one is needed to
-            unpack; its digest goes into the header.
+        order: longest context of n-grams, 0 to 64 bytes; if None, 16. A model brings its own.
+        model: folder of a saved counted model or n-gram network to start from. The same one is
+            needed to unpack; its digest goes into the header.
         progress: told how far it is, in bytes.
 
     Returns:
@@ -63,7 +63,7 @@ def pack(
 
     Raises:
         UsageError: if ``order`` can't be, or is given besides a model, or there are more
-            than 4 GiB; if the model is no n-gram network.
+            than 4 GiB; if the model is of another kind.
         ModelFileError: if the model can't be read.
 
     >>> unpack(pack(b"to be or not to be"))
@@ -78,24 +78,24 @@ def pack(
     if order is not None and not 0 <= order <= MAX_ORDER:
         raise UsageError(f"order {order} is not within 0 and {MAX_ORDER}. Give 12.")
     prime = None if model is None else Prime.load(model)
-    if prime is not None and prime.model.order > MAX_ORDER:
+    if prime is not None and prime.model.strings.order > MAX_ORDER:
         raise UsageError(
-            f"{model} has order {prime.model.order}; packing takes {MAX_ORDER} at most. "
+            f"{model} has order {prime.model.strings.order}; packing takes {MAX_ORDER} at most. "
             "Build it with a lower --order."
         )
-    used = prime.model.order if prime else default_order(len(data)) if order is None else order
+    used = prime.model.strings.order if prime else ORDER if order is None else order
     header = Header(
-        method=NGRAM,
+        method=COUNTED,
         order=used,
         room_bits=ROOM_BITS,
         length=len(data),
         checksum=checksum(data),
         model=NO_MODEL if prime is None else prime.digest,
     )
-    network = Network(order=used, room_bits=ROOM_BITS, length=len(data), prime=prime)
+    coder = Coder(order=used, room_bits=ROOM_BITS, prime=prime)
     # A copy that may be written to: numba compiles every loop once more for locked arrays.
     text = np.frombuffer(bytearray(data), np.uint8)
-    words = network.encode(text, progress)
+    words = coder.encode(text, progress)
     if len(words) >= len(data):
         header = Header(
             method=STORED,
@@ -145,18 +145,11 @@ def unpack(
         prime = _prime_for(header, model)
         if not 0 < header.length <= MAX_CONTENT_BYTES:
             raise damaged("its header asks for what no version writes")
-        network = Network(
-            order=header.order, room_bits=header.room_bits, length=header.length, prime=prime
-        )
-        data = network.decode(rest, header.length, progress).tobytes()
+        coder = Coder(order=header.order, room_bits=header.room_bits, prime=prime)
+        data = coder.decode(rest, header.length, progress).tobytes()
     if checksum(data) != header.checksum:
         raise damaged("its content does not match its checksum")
     return data
-
-
-def default_order(length: int) -> int:
-    """Longest context for a text of ``length`` bytes."""
-    return LONG_ORDER if length <= LONG_ORDER_BYTES else ORDER
 
 
 def _prime_for(header: Header, model: Path | None) -> Prime | None:
@@ -169,7 +162,7 @@ def _prime_for(header: Header, model: Path | None) -> Prime | None:
             "Give its folder with --model."
         )
     prime = Prime.load(model)
-    if prime.digest != header.model or prime.model.order != header.order:
+    if prime.digest != header.model or prime.model.strings.order != header.order:
         raise PackError(
             f"{model} is another model ({prime.digest.hex()}) than the one that this file was "
             f"packed with ({header.model.hex()}). Give that one."

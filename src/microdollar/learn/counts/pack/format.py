@@ -4,9 +4,9 @@
 |---|---|
 | 4 | magic |
 | 1 | version |
-| 1 | method: 0 stored, 1 n-gram network |
+| 1 | method: 0 stored, 2 counted model |
 | 1 | order: longest context in bytes |
-| 1 | b: at most 2^b strings are kept before the network starts anew |
+| 1 | b: at most 2^b slots for histories before the model starts anew |
 | 8 | length of the content, little-endian |
 | 8 | BLAKE2b of the content |
 | 16 | BLAKE2b of the model's weights that it starts from; zeros for none |
@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from microdollar.errors import MicrodollarError
 
 MAGIC = b"\xb5$pk"
-VERSION = 1
-STORED, NGRAM = 0, 1
+VERSION = 2
+STORED, COUNTED = 0, 2
 NO_MODEL = bytes(16)
 _FIELDS = struct.Struct("<4sBBBBQ8s16s")
 _CHECK = struct.Struct("<I")
 HEADER_BYTES = _FIELDS.size + _CHECK.size
 MAX_ORDER = 64
-MIN_ROOM_BITS, MAX_ROOM_BITS = 10, 31
+MIN_ROOM_BITS, MAX_ROOM_BITS = 18, 31
 
 
 class PackError(MicrodollarError):
@@ -44,7 +44,7 @@ class Header:
     method: int
     order: int
     room_bits: int
-    """The network starts anew before it has more than two to this power of strings."""
+    """The model starts anew before its table of histories has more slots than two to this."""
     length: int
     """Of the content, in bytes."""
     checksum: bytes
@@ -87,7 +87,7 @@ def read_header(packed: bytes | memoryview) -> Header:
     if crc != zlib.crc32(fields):
         raise damaged("its header does not match its own check")
     fits = order <= MAX_ORDER and MIN_ROOM_BITS <= room_bits <= MAX_ROOM_BITS
-    if version < 1 or method not in (STORED, NGRAM) or not fits:
+    if version < VERSION or method not in (STORED, COUNTED) or not fits:
         raise damaged("its header asks for what no version writes")
     return Header(
         method=method, order=order, room_bits=room_bits, length=length, checksum=check, model=model

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microdollar.learn.counts.pack import rangecoder
+from microdollar.learn.counts import rangecoder
 
 TOTAL = rangecoder.TOTAL
 EDGES = st.sampled_from([1, 2, 255, 2**12, TOTAL // 2, TOTAL - 4])

@@ -11,8 +11,8 @@ much again to leave and enter compiled code.
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from microdollar.learn.counts.compiled import compiled, inlined
 from microdollar.learn.counts.ngram.kernels import Int
 
 PRECISION = 24
@@ -43,13 +43,13 @@ def registers() -> Registers:
     return out
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def _put(words: Words, coder: Registers, word: np.uint64) -> None:
     words[np.int64(coder[PLACE])] = np.uint32(word & _WORD)
     coder[PLACE] += _ONE
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _settle(words: Words, coder: Registers, carry: bool) -> None:
     """Write the words that were held back, now that it is known whether a carry comes."""
     _put(words, coder, coder[HELD_WORD] + (_ONE if carry else _ZERO))
@@ -59,7 +59,7 @@ def _settle(words: Words, coder: Registers, carry: bool) -> None:
     coder[HELD] = _ZERO
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def encode(words: Words, coder: Registers, start: Int, size: Int) -> None:
     """Narrow the interval to ``size`` parts of 2^24 from ``start`` on; may write words."""
     scale = coder[RANGE] >> _PRECISION
@@ -82,7 +82,7 @@ def encode(words: Words, coder: Registers, start: Int, size: Int) -> None:
     coder[RANGE] = width
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def finish(words: Words, coder: Registers) -> None:
     """Write what is left: the shortest end that no continuation can change."""
     if coder[RANGE] == _FULL:
@@ -95,7 +95,7 @@ def finish(words: Words, coder: Registers) -> None:
         _put(words, coder, _ZERO)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def _next_word(words: Words, coder: Registers) -> np.uint64:
     """The next word; 0 behind the end, where the place still moves on."""
     place = np.int64(coder[PLACE])
@@ -103,21 +103,21 @@ def _next_word(words: Words, coder: Registers) -> np.uint64:
     return np.uint64(words[place]) if place < len(words) else _ZERO
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def begin(words: Words, coder: Registers) -> None:
     """Read the first two words."""
     first = _next_word(words, coder)
     coder[POINT] = first << _32 | _next_word(words, coder)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined()
 def target(coder: Registers) -> Int:
     """The part of 2^24 that was sent; 2^24 or more only if the words are damaged."""
     part = (coder[POINT] - coder[LOWER]) // (coder[RANGE] >> _PRECISION)
     return np.int64(min(part, np.uint64(TOTAL)))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def decode(words: Words, coder: Registers, start: Int, size: Int) -> None:
     """Narrow the interval as the encoder did, and read on."""
     scale = coder[RANGE] >> _PRECISION
@@ -127,6 +127,27 @@ def decode(words: Words, coder: Registers, start: Int, size: Int) -> None:
         coder[LOWER] = coder[LOWER] << _32
         coder[RANGE] = coder[RANGE] << _32
         coder[POINT] = coder[POINT] << _32 | _next_word(words, coder)
+
+
+@inlined()
+def encode_bit(words: Words, coder: Registers, ones: Int, bit: Int) -> None:
+    """Encode a bit that is 1 with ``ones`` parts of 2^24."""
+    encode(words, coder, 0 if bit == 1 else ones, ones if bit == 1 else TOTAL - ones)
+
+
+@inlined()
+def decode_bit(words: Words, coder: Registers, ones: Int) -> Int:
+    """The bit that was encoded as 1 with ``ones`` parts of 2^24."""
+    scale = coder[RANGE] >> _PRECISION
+    bit = np.int64(coder[POINT] - coder[LOWER] < scale * np.uint64(ones))
+    decode(words, coder, 0 if bit == 1 else ones, ones if bit == 1 else TOTAL - ones)
+    return bit
+
+
+@inlined()
+def is_inside(coder: Registers) -> bool:
+    """Whether what was read lies in the interval; if not, the words are damaged."""
+    return bool(coder[POINT] - coder[LOWER] < coder[RANGE])
 
 
 def words_are_spent(words: Words, coder: Registers) -> bool:

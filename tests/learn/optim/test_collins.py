@@ -279,5 +279,5 @@ def test_gradients_flow_through_exact_moments():
 
 
 def test_gradients_do_not_flow_through_codes():
-    with pytest.raises(ValueError, match="differentiable=True needs exact moments.*4bit"):
+    with pytest.raises(ValueError, match=r"differentiable=True needs exact moments.*4bit"):
         Collins(network().parameters(), differentiable=True)

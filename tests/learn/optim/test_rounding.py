@@ -102,7 +102,7 @@ def test_replicas_agree_whatever_the_global_generator_does():
 
 
 def test_eight_bits_of_a_second_moment_follow_it():
-    """Rounded up, as 8 bits were first, the average of v below is 3 times too large."""
+    """Always rounded up, the average of v below would be ten times too large."""
     torch.manual_seed(0)
     second, matrix = EightBits(), Matrix(32, 256)
     state = second.new(matrix, torch.device("cpu"))

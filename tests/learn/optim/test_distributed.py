@@ -26,6 +26,7 @@ pytestmark = [
         not torch.distributed.is_available() or sys.platform == "win32", reason="needs gloo"
     ),
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # real processes, on a machine that may be busy
 ]
 
 
@@ -40,10 +41,11 @@ def run(jobs, world, folder):
         with log.open("wb") as file:
             started.append(subprocess.Popen(command, env=env, stdout=file, stderr=file))
     try:
-        codes = [process.wait(timeout=240) for process in started]
+        codes = [process.wait(timeout=600) for process in started]
     finally:
         for process in started:
             process.kill()
+            process.wait()
     if any(codes):
         pytest.fail("\n".join(log.read_text("utf-8")[-3000:] for log in logs))
 
@@ -52,7 +54,7 @@ def run(jobs, world, folder):
 def folder(tmp_path_factory):
     """What two processes found, then what four did with their checkpoint."""
     found = tmp_path_factory.mktemp("processes")
-    run("replicas,sharded_steps,nonfinite,refused,fsdp", 2, found)
+    run("replicas,sharded_steps,nonfinite,flagged,refused,fsdp", 2, found)
     run("hybrid_steps,resumed", 4, found)
     return found
 
@@ -89,14 +91,19 @@ def test_replicas_are_equal_bit_for_bit(folder):
     assert load(folder, "replicas-2") == {"equal": True}
 
 
-@pytest.mark.parametrize("name", ["sharded_steps-2", "hybrid_steps-4"])
+@pytest.mark.parametrize("name", ["sharded_steps-2", "hybrid_steps-4", "flagged-2"])
 def test_sharded_steps_are_those_of_the_whole(folder, name):
-    for (options, dtype), pairs in load(folder, name).items():
+    found = load(folder, name)
+    for (options, dtype), pairs in found.get("steps", found).items():
         for key, whole, sharded in pairs:
             said = f"{options} {dtype} {key} {tuple(whole.shape)}"
             assert sharded.dtype == whole.dtype, said
             if key == "v_col":
-                torch.testing.assert_close(sharded, whole, rtol=1e-6, atol=0, msg=said)
+                # Flags make tensors of the rates: 1 - 0.999 is then a difference of float32.
+                rtol = 1e-4 if name == "flagged-2" else 1e-6
+                torch.testing.assert_close(sharded, whole, rtol=rtol, atol=0, msg=said)
+            elif name == "flagged-2" and key.startswith(("v_", "exp_")):
+                continue
             elif key != "param":
                 assert torch.equal(sharded, whole), said
             elif dtype == torch.float32:
@@ -106,8 +113,10 @@ def test_sharded_steps_are_those_of_the_whole(folder, name):
                 assert (sharded != whole).float().mean() < 1e-3, said
 
 
-def test_all_processes_skip_or_raise_together(folder):
-    found = load(folder, "nonfinite-2")
+@pytest.mark.parametrize("name", ["nonfinite-2", "flagged-2"])
+def test_all_processes_skip_or_raise_together(folder, name):
+    found = load(folder, name)
+    found = found.get("nonfinite", found)
     for rank, (said, moved, counts, finite, skipped) in enumerate(found["skip"]):
         assert said == ""
         # Tensors 0 and 3 are left out; the one row of tensor 4 lies in process 0.

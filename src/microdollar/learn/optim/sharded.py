@@ -183,42 +183,55 @@ def update_shards(shards: list[Shard], found: Tensor | None) -> None:
         shards: of all groups.
         found: GradScaler's; nothing changes where it is not 0.
     """
+    exact: dict[tuple[int, bool], tuple[Options, list[small.Exact]]] = {}
     for shard in shards:
         keep = shard.finite()
         if found is not None:
-            keep = keep & (found.to(keep.device) == 0)
+            keep = keep & (local_of(found).to(keep.device) == 0)
         shard.skipped += ~keep
-        state = shard.state
-        # On the host it costs little to ask; elsewhere flags stay where they are.
-        host = shard.grad.device.type == "cpu"
+        host = on_host(shard.grad)
         if host and not bool(keep):
             continue
-        state["step"] += keep
-        count = float(state["step"]) if host else state["step"]
-        _update(shard, count, None if host else keep, host=host)
+        shard.state["step"] += keep
+        count = float(shard.state["step"]) if host else shard.state["step"]
+        flag = None if host else keep
+        if shard.matrix is None:
+            _, tensors = exact.setdefault((id(shard.group), host), (shard.group, []))
+            tensors.append(_exact(shard, count, flag))
+        else:
+            _update_matrix(shard, shard.matrix, count, flag, host=host)
+    for (_, host), (group, tensors) in exact.items():
+        small.exact_step(tensors, rates_of(group, host=host))
 
 
-def _update(shard: Shard, count: Number, keep: Tensor | None, *, host: bool) -> None:
-    param, group, state = local_of(shard.param), shard.group, shard.state
-    key = key_of(group["seed"], shard.index, count)
-    start = first_row(shard.param) if shard.param.dim() else 0
-    if shard.matrix is None:
-        first = start * (shard.param.numel() // max(1, shard.param.shape[0])) if start else 0
-        one = small.Exact(
-            param=param, grad=shard.grad, mean=state["exp_avg"], square=state["exp_avg_sq"],
-            count=count, key=key, first=first, keep=keep,
-        )  # fmt: skip
-        small.exact_step([one], rates_of(group, host=host))
-        return
-    local = local_matrix(shard.param, shard.matrix)
-    each = shard.matrix.rows // shard.param.shape[0]
+def on_host(tensor: Tensor) -> bool:
+    """Whether asking for a value costs little; elsewhere flags stay where they are."""
+    return tensor.device.type == "cpu"
+
+
+def _exact(shard: Shard, count: Number, keep: Tensor | None) -> small.Exact:
+    param, state = shard.param, shard.state
+    each = param.numel() // max(1, param.shape[0]) if param.dim() else 1
+    return small.Exact(
+        param=local_of(param), grad=shard.grad, mean=state["exp_avg"], square=state["exp_avg_sq"],
+        count=count, key=key_of(shard.group["seed"], shard.index, count),
+        first=first_row(param) * each, keep=keep,
+    )  # fmt: skip
+
+
+def _update_matrix(
+    shard: Shard, matrix: Matrix, count: Number, keep: Tensor | None, *, host: bool
+) -> None:
+    group = shard.group
     second = None
     if shard.factored:
-        mean = shard.sums / shard.matrix.rows
+        mean = shard.sums / matrix.rows
         second = SharedColumns(mean if keep is None else torch.where(keep, mean, 0.0))
+    key = key_of(group["seed"], shard.index, count)
     step = step_of(group, count, key, keep, host=host)
+    local = local_matrix(shard.param, matrix)
     matrix_step(
-        as_matrix(param, local), as_matrix(shard.grad, local), state,
-        replace(step, first_row=start * each),
+        as_matrix(local_of(shard.param), local), as_matrix(shard.grad, local), shard.state,
+        replace(step, first_row=first_row(shard.param) * (matrix.rows // shard.param.shape[0])),
         m_state=group["m_state"], v_state=group["v_state"], second=second,
     )  # fmt: skip

@@ -70,7 +70,7 @@ def local_matrix(param: "DTensor", matrix: Matrix) -> Matrix:
 
 def first_row(param: "DTensor") -> int:
     """Where the shard begins in the parameter's first dimension."""
-    start, size = 0, param.shape[0]
+    start, size = 0, param.shape[0] if param.dim() else 1
     for index, placement in enumerate(param.placements):
         if not placement.is_shard(0):
             continue

@@ -233,37 +233,38 @@ def _prepared(job: Job) -> _Prepared:
     p_kind = _DTYPES[job.param.dtype]
     if p_kind == rows_of.BFLOAT16 and at_random:
         p_kind = rows_of.BFLOAT16_AT_RANDOM
-    integers = np.zeros(rows_of.JOB_INTEGERS, np.int64)
-    for place, value in (
-        (rows_of.ROWS, rows),
-        (rows_of.COLS, cols),
-        (rows_of.RANGE_ROWS, many),
-        (rows_of.M_KIND, M_KINDS[m_state]),
-        (rows_of.V_KIND, V_KINDS[job.v_state]),
-        (rows_of.P_KIND, p_kind),
-        (rows_of.G_KIND, _DTYPES[job.grad.dtype]),
-        (rows_of.KEY, int(step.key) & 0xFFFFFFFF if at_random and step.key is not None else 0),
-        (rows_of.P, job.param.data_ptr()),
-        (rows_of.G, job.grad.data_ptr()),
-        (rows_of.M, address("m_codes", "m")),
-        (rows_of.M_SCALE, address("m_scale")),
-        (rows_of.V, address("v_row", "v_tile", "v")),
-        (rows_of.V_COL, address("v_col")),
-        (rows_of.ROW_SUMS, at),
-        (rows_of.COL_SUMS, at + 4 * rows),
-        (rows_of.COL_ROOT, at + 4 * (rows + sums)),
-    ):
-        integers[place] = value
+    key = int(step.key) & 0xFFFFFFFF if at_random and step.key is not None else 0
+    # In the order of `kernels_rows`.
+    what = (rows, cols, many, M_KINDS[m_state], V_KINDS[job.v_state], p_kind)
+    places = (
+        job.param.data_ptr(),
+        job.grad.data_ptr(),
+        address("m_codes", "m"),
+        address("m_scale"),
+        address("v_row", "v_tile", "v"),
+        address("v_col"),
+        at,
+        at + 4 * rows,
+        at + 4 * (rows + sums),
+    )
+    integers = np.array((*what, _DTYPES[job.grad.dtype], key, *places), np.int64)
     sign = -1.0 if step.maximize else 1.0
     lr, beta1, beta2 = float(step.lr), float(step.beta1), float(step.beta2)
-    rates = np.zeros(rows_of.JOB_RATES, np.float32)
-    rates[rows_of.FRESH] = sign if m_state == "none" else sign * (1 - beta1)
-    rates[rows_of.KEPT] = beta1
-    rates[rows_of.RATE] = lr if m_state == "none" else lr / float(step.correction1)
-    rates[rows_of.LEFT] = 1 - lr * step.weight_decay
-    rates[rows_of.EPS] = step.eps
-    rates[rows_of.KEPT2], rates[rows_of.FRESH2] = beta2, 1 - beta2
-    rates[rows_of.CORRECTION2] = float(step.correction2)
+    plain = m_state == "none"
+    rates = np.array(
+        (
+            sign if plain else sign * (1 - beta1),
+            beta1,
+            lr if plain else lr / float(step.correction1),
+            1 - lr * step.weight_decay,
+            step.eps,
+            beta2,
+            1 - beta2,
+            float(step.correction2),
+            0.0,
+        ),
+        np.float32,
+    )
     total = np.empty(cols if factored else 0, np.float64)
     return _Prepared(integers=integers, rates=rates, total=total, room=room)
 

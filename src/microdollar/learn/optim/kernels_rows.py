@@ -61,12 +61,10 @@ FLOAT32, BFLOAT16, BFLOAT16_AT_RANDOM = range(3)
 # A job's integers: shape, what things are, and addresses.
 ROWS, COLS, RANGE_ROWS, M_KIND, V_KIND, P_KIND, G_KIND, KEY = range(8)
 P, G, M, M_SCALE, V, V_COL, ROW_SUMS, COL_SUMS, COL_ROOT = range(8, 17)
-JOB_INTEGERS = 17
 # A job's rates, float32: 1 - beta1 with the sign of ascent, beta1, learning rate over the first
 # correction, what decay leaves, eps, beta2, 1 - beta2, second correction; then room for what
 # makes a row's average the factor of a root, which `close` fills.
 FRESH, KEPT, RATE, LEFT, EPS, KEPT2, FRESH2, CORRECTION2, ACROSS = range(9)
-JOB_RATES = 9
 PIECE = 2 * BLOCK
 """Columns that go through all loops at once."""
 AHEAD = 4 * BLOCK

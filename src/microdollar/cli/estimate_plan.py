@@ -105,14 +105,14 @@ def _state_saving(estimate: "TrainingEstimate") -> None:
 
 
 def state_saving_json(estimate: "TrainingEstimate | ServingEstimate") -> dict[str, Any]:
-    """The same as a key of the JSON object; none for another optimizer."""
+    """The same as a key of the JSON object of training; null for another optimizer."""
     from microdollar.estimator.search import state_saving
     from microdollar.estimator.training import TrainingEstimate
 
     if not isinstance(estimate, TrainingEstimate):
         return {}
     saving = state_saving(estimate.plan, estimate.device)
-    return {} if saving is None else {"state_saving": saving.to_json()}
+    return {"state_saving": None if saving is None else saving.to_json()}
 
 
 def _line(label: str, text: str) -> None:

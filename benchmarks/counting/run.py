@@ -2,6 +2,10 @@
 
 Usage: python run.py FILE [--test] [--parts] [-o results.json]
 
+A test takes some 20 seconds on an idle machine, all parts some minutes. Frozen scoring goes on all
+cores that the process may use: for those of one, start it with ``taskset -c 0``. CPU seconds are of
+building, frozen and adaptive scoring.
+
 With ``--parts``, every part is left out, and every part is added alone to the n-gram chain, on
 development bytes of FILE: learnt from 0 to 900,000 and scored on the next 100,000, and learnt
 from 1,200,000 to 1,900,000 and scored on the next 100,000. With ``--test``, the models as they
@@ -36,22 +40,31 @@ def measure(data: np.ndarray, at: tuple[int, int, int], learner: str, **options:
     train, test = data[start:cut], data[cut:end]
     context = train[-CONTEXT_BYTES:]
     made = create(learner, **options)
-    began = time.perf_counter()
+    passed, used = [time.perf_counter()], [time.process_time()]
+
+    def stop() -> None:
+        passed.append(time.perf_counter())
+        used.append(time.process_time())
+
     model = made.fit(train)
-    built = time.perf_counter()
+    stop()
     frozen = model.bits_per_byte(test, context=context)
-    scored = time.perf_counter()
+    stop()
     adaptive = model.adaptive_bits_per_byte(test, context=context)
-    done = time.perf_counter()
+    stop()
+    (build, still, moving), cpu = np.diff(passed), np.diff(used)
     return {
         "learner": learner,
         "options": options,
         "bytes": list(at),
         "frozen": round(frozen, 4),
         "adaptive": round(adaptive, 4),
-        "build_seconds": round(built - began, 2),
-        "frozen_seconds": round(scored - built, 2),
-        "adaptive_seconds": round(done - scored, 2),
+        "build_seconds": round(build, 2),
+        "frozen_seconds": round(still, 3),
+        "adaptive_seconds": round(moving, 3),
+        "frozen_megabytes_per_second": round(len(test) / 1e6 / still, 2),
+        "adaptive_megabytes_per_second": round(len(test) / 1e6 / moving, 2),
+        "cpu_seconds": [round(each, 3) for each in cpu],
     }
 
 

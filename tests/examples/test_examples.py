@@ -2,6 +2,8 @@
 
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,9 @@ def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES} == {
         "build_score_sample",
         "estimate_devices",
+        "finetune_with_trainer",
         "predict_then_measure",
+        "train_gpt",
     }
 
 
@@ -60,6 +64,24 @@ def test_estimate_devices(monkeypatch, capsys):
     assert len(lines) == 4
     for line in lines:
         assert re.match(r"rnn-bptt, H = \d+ +[a-z0-9-]+ +\S.* to .*J .* to .*\$", line)
+
+
+def test_train_gpt(monkeypatch, capsys):
+    lines = run("train_gpt", monkeypatch, capsys, "8").splitlines()
+    first, last = (float(re.search(r"([\d.]+) nats", line)[1]) for line in lines[:2])
+    assert last < first
+    assert float(re.search(r"state, ([\d.]+) each$", lines[2])[1]) < 0.7
+
+
+def test_finetune_with_trainer(tmp_path):
+    pytest.importorskip("accelerate")
+    script = ROOT / "examples" / "finetune_with_trainer.py"
+    # In a process of its own: the libraries' warnings are theirs.
+    done = subprocess.run(
+        [sys.executable, script, "4"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert re.search(r"^4 steps, loss [\d.]+$", done.stdout, re.M)
+    assert float(re.search(r"state, ([\d.]+) each$", done.stdout.strip())[1]) < 0.7
 
 
 def test_python_of_the_readme(tmp_path, monkeypatch, capsys):

@@ -40,6 +40,7 @@ from microdollar.learn.counts.mixed.weights import (
     Words32,
     chance_in,
     count_bit,
+    fetch_rows,
     log_odds,
     logarithm,
     mixed,
@@ -169,6 +170,8 @@ def run(
             else:
                 looked = min(position + SPAN, end)
                 look_ahead(text, position, looked, gap, place, memory, counting, ahead)
+                for i in range(looked - position):
+                    fetch_rows(calibration, ahead.recent[i], np.int64(text[position + i]))
             base = position
         recent, length = ahead.recent[position - base], ahead.lengths[position - base]
         guess = ahead.guesses[position - base]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from microdollar.learn.counts.compiled import inlined
 from microdollar.learn.counts.mixed.contexts import CONTEXTS, LONGEST
 from microdollar.learn.counts.mixed.histories import HISTORIES
-from microdollar.learn.counts.mixed.lanes import LANES, bits_of, dot, move, zeros
+from microdollar.learn.counts.mixed.lanes import LANES, bits_of, dot, fetch, move, zeros
 from microdollar.learn.counts.ngram.discounts import Evidence
 from microdollar.learn.counts.ngram.kernels import Int
 
@@ -220,3 +220,14 @@ def places_of(recent: np.uint64, path: Int) -> tuple[Int, Int]:
     first = np.int64(recent & np.uint64(0xFF)) << 8 | path
     second = (np.int64(hashed >> np.uint64(40)) + path * 0x9E35) & (PAIRS - 1)
     return STEPS * first, STEPS * (PAIRS + second)
+
+
+@inlined()
+def fetch_rows(calibration: Words32, recent: np.uint64, symbol: Int) -> None:
+    """Begin to bring both calibrations of all bits of a known byte into the cache."""
+    path: Int = np.int64(1)
+    for step in range(8):
+        first, second = places_of(recent, path)
+        fetch(calibration, first)
+        fetch(calibration, second)
+        path = path << 1 | (symbol >> (7 - step) & 1)

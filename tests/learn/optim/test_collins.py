@@ -137,6 +137,12 @@ def test_two_ways_at_once_are_refused():
         Collins([param], fused=True, foreach=True)
 
 
+def test_the_cpu_is_not_captured():
+    net = network()
+    with pytest.raises(RuntimeError, match="capturable=True"):
+        train(net, Collins(net.parameters(), capturable=True), 1)
+
+
 def test_complex_parameters_are_refused_by_name():
     with pytest.raises(ValueError, match=r"parameter 'wave' is complex.*view_as_real"):
         Collins([("wave", torch.zeros(3, dtype=torch.complex64, requires_grad=True))])

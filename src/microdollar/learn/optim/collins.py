@@ -20,7 +20,7 @@ from microdollar.learn.optim.sharded import (
 from microdollar.learn.optim.shards import is_sharded
 from microdollar.learn.optim.sparse import check_sparse
 from microdollar.learn.optim.states import check_state, coded_matrix, coded_names, fresh_state
-from microdollar.learn.optim.update import Gathered, finite_everywhere, update
+from microdollar.learn.optim.update import Gathered, check_devices, finite_everywhere, update
 
 
 class Collins(Optimizer):
@@ -180,7 +180,9 @@ class Collins(Optimizer):
             ValueError: if a parameter's shape has changed, or its gradient can't be used.
                 Nothing has changed then.
         """
-        self._accelerator_graph_capture_health_check()
+        # Older versions of torch name it after CUDA.
+        checked = getattr(self, "_accelerator_graph_capture_health_check", None)
+        (checked or self._cuda_graph_capture_health_check)()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -199,6 +201,7 @@ class Collins(Optimizer):
                 reduce_sums(shards, scale)
                 refuse_nonfinite(shards)
             for one in gathered:
+                check_devices(one)
                 if one.group["nonfinite"] == "raise":
                     finite_everywhere(one)
             for one in gathered:

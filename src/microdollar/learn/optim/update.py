@@ -76,6 +76,22 @@ class Gathered:
         return found
 
 
+def check_devices(gathered: Gathered) -> None:
+    """Refuse what can't be captured in a graph.
+
+    Raises:
+        RuntimeError: if a parameter of a capturable group is on the CPU, as AdamW's assertion.
+    """
+    if not gathered.group["capturable"] or torch.compiler.is_compiling():
+        return
+    for param in gathered.params:
+        if param.device.type == "cpu":
+            raise RuntimeError(
+                "If capturable=True, params and state_steps must be on supported devices: "
+                "accelerators, and a parameter is on the cpu."
+            )
+
+
 def finite_everywhere(gathered: Gathered) -> None:
     """Refuse gradients that are not finite.
 
@@ -234,9 +250,12 @@ def _update_away(entries: list[Entry], group: Options, found: Tensor | None) -> 
     tensors = []
     for alike in _by_device(entries):
         finite = torch.stack(_norms(alike)) < _limit(alike[0].param)
+        skipped = (~finite).sum()
         if found is not None:
-            finite = finite & (found.to(finite.device) == 0)
-        alike[0].skipped += (~finite).sum()
+            # What GradScaler leaves out, it counts itself.
+            wanted = found.to(finite.device) == 0
+            finite, skipped = finite & wanted, skipped * wanted
+        alike[0].skipped += skipped
         steps = [one.state["step"] for one in alike]
         torch._foreach_add_(steps, list(finite.to(steps[0].dtype).unbind()))
         for one, keep in zip(alike, finite.unbind(), strict=True):

@@ -43,7 +43,7 @@ LIMITS: tuple[tuple[int, str, tuple[int, ...]], ...] = (
 """Bytes, what grows, and the sizes to try."""
 # Without these, glibc keeps freed blocks for itself, and what fits depends on their order.
 MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "100000"}
-PROCESS_BYTES = 440_000_000
+PROCESS_BYTES = 390_000_000
 """Of Python, torch, transformers and kernels before there is a model (``base`` of a trial)."""
 
 

@@ -98,6 +98,9 @@ OPTIMIZERS |= {
 }
 OPTIMIZERS |= {
     "proto 2bit-refit release 1 white": entry(variant, "prototype", code="2bit-refit", white=True),
+    "proto mini": entry(variant, "prototype", code="2bit-refit1", block=256, corrected=False),
+    "proto nano": entry(variant, "prototype", code="sign", block=256, corrected=False),
     "proto sign release 1": entry(variant, "prototype", code="sign"),
+    "proto sign release 1 clip 1": entry(variant, "prototype", code="sign", clip=1.0),
     "proto sign release 1 white": entry(variant, "prototype", code="sign", white=True),
 }

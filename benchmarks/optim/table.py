@@ -7,11 +7,12 @@ from pathlib import Path
 from tasks import TASKS
 
 GREY = "#808080"
+DIVERGED_NATS = 20.0
 
 
 def rows_of(runs: list[dict], task: str) -> list[dict]:
     """One row for each optimizer, its rate chosen on the development slice with seed 0."""
-    runs = [r for r in runs if r["task"] == task]
+    runs = [undiverged(r) for r in runs if r["task"] == task]
     most = max((r["steps"] for r in runs), default=0)
     by_name: dict[str, list[dict]] = defaultdict(list)
     for run in runs:
@@ -46,6 +47,12 @@ def rows_of(runs: list[dict], task: str) -> list[dict]:
     return sorted(rows, key=lambda row: statistics.mean(row["nats"]) if row["nats"] else 1e9)
 
 
+def undiverged(run: dict) -> dict:
+    """The run, without a figure if it ended far above chance."""
+    lost = run["test_nats"] is None or run["test_nats"] > DIVERGED_NATS
+    return run | {"dev_nats": None, "test_nats": None} if lost else run
+
+
 def differences(row: dict, base: dict) -> list[float]:
     """Nats over AdamW's with the same seed, both at their own rates."""
     of_base = {r["seed"]: r["test_nats"] for r in base["runs"]}
@@ -67,7 +74,7 @@ def table(rows: list[dict]) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        rate = "no rate works" if row["rate"] is None else f"{row['rate']:g}"
+        rate = "diverged" if row["rate"] is None else f"{row['rate']:g}"
         rate += " (edge)" if row.get("edge") else ""
         at = "" if row["at_adamw"] is None else f"{row['at_adamw']:+.4f}"
         lines.append(
@@ -108,15 +115,15 @@ def draw(tables: dict[str, list[dict]], folder: Path) -> None:
             for row in rows:
                 if not row["over"]:
                     continue
-                x, y = max(row["bytes"], 0.005), statistics.mean(row["over"])
-                ours = row["origin"] if "origin" in row else row["runs"][0]["origin"]
-                color = "#2a7fd4" if ours in ("microdollar", "prototype") else "#d4682a"
+                x, y = max(row["bytes"], 0.005), min(statistics.mean(row["over"]), 0.15)
+                ours = row["runs"][0]["origin"] in ("microdollar", "prototype")
+                color = "#2a7fd4" if ours else "#d4682a"
                 ax.plot(x, y, "o", color=color, ms=4)
                 ax.annotate(row["optimizer"], (x, y), xytext=(3, 2), textcoords="offset points")
             ax.axhline(0.01, color=GREY, lw=0.6, ls=":")
             ax.axhline(0, color=GREY, lw=0.6)
             ax.set(xscale="log", title=task, xlabel="state, bytes a parameter")
-            ax.set_yscale("symlog", linthresh=0.02)
+            ax.set(xlim=(0.004, 30), ylim=(-0.08, 0.16))
         axes[0][0].set_ylabel("test nats over AdamW")
         figure.tight_layout()
         figure.savefig(folder / "loss.svg", transparent=True, metadata={"Date": None})

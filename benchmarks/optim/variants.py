@@ -142,12 +142,14 @@ class Variant(torch.optim.Optimizer):
     """AdamW with coded momentum and a factored second moment; see the module.
 
     Options of a group: ``code``, ``release``, ``block``, ``white`` (momentum is coded over
-    sqrt(v), so that all elements of a block are alike), ``clip`` (rms of an update).
+    sqrt(v), so that all elements of a block are alike), ``clip`` (rms of an update), ``stale``
+    (factors of the step before), ``corrected`` (what is released is divided by the first steps'
+    bias correction too, which is more than it would have moved; no matter after a warm-up).
     """
 
     def __init__(self, params, lr, betas, weight_decay, **options) -> None:
         defaults = {"code": "2bit", "release": 1.0, "block": 128, "white": False, "clip": None}
-        defaults |= {"stale": False}
+        defaults |= {"stale": False, "corrected": True}
         super().__init__(
             params, {"lr": lr, "betas": betas, "weight_decay": weight_decay} | defaults | options
         )
@@ -196,7 +198,8 @@ class Variant(torch.optim.Optimizer):
         kept = coded(m / s if group["white"] else m, group)
         value = kept * s if group["white"] else kept
         c1 = 1 - b1**count
-        u = (m + (m - value) * (group["release"] * b1 / (1 - b1))) / (s * c1)
+        released = (m - value) * (group["release"] * b1 / (1 - b1))
+        u = (m / c1 + released / (c1 if group["corrected"] else 1)) / s
         if group["clip"]:
             u = u / (u.square().mean().sqrt() / group["clip"]).clamp_min(1)
         state["q"] = kept

@@ -6,7 +6,7 @@ that its paper uses for hidden matrices only has exact Adam for the embedding an
 the paper says; groups carry ``names`` for that.
 """
 
-# ruff: noqa: ANN001, ANN003, ANN201, D102
+# ruff: noqa: ANN001, ANN003, ANN201
 
 import math
 

@@ -4,8 +4,6 @@ Every task has three slices that do not overlap: ``train``, ``dev`` (learning ra
 on it) and ``test`` (the figures that are reported). Batches depend on the seed and the step only.
 """
 
-# ruff: noqa: D102
-
 import re
 from collections import Counter
 from collections.abc import Callable

@@ -14,7 +14,7 @@ loses of m would have moved p by lr b / (1 - b) (m - code(m)) / s over all later
 quantisation only changes when. ``release=0`` is the usual rule.
 """
 
-# ruff: noqa: ANN001, ANN003, D102
+# ruff: noqa: ANN001, ANN003
 
 from collections.abc import Callable
 from functools import partial

@@ -137,7 +137,7 @@ class Outcome(unittest.TestResult):
         super().__init__()
         self.passed: list[unittest.TestCase] = []
 
-    def addSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802, D102
+    def addSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802
         self.passed.append(test)
 
 

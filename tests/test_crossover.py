@@ -16,6 +16,8 @@ FOLDER = ROOT / "benchmarks" / "frontier"
 def module(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     names = ("page", "figure", "gradient")
+    for name in names:
+        sys.modules.pop(name, None)
     yield importlib.import_module
     for name in names:
         sys.modules.pop(name, None)

@@ -24,11 +24,14 @@ ALL = np.arange(256, dtype=np.uint8)
 @pytest.fixture(scope="module")
 def own():
     """The modules ``walks``, ``rules`` and ``ctw`` by name."""
+    names = ("walks", "rules", "ctw", "page")
     sys.path.insert(0, FOLDER)
     try:
-        return {name: importlib.import_module(name) for name in ("walks", "rules", "ctw", "page")}
+        yield {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(FOLDER)
+        for name in names:
+            sys.modules.pop(name, None)
 
 
 def discounts(chains=2):

@@ -71,6 +71,16 @@ def test_memory_counts_what_was_there_and_what_is_made():
         assert more == pytest.approx(2 * 4 * 512 * 512, rel=0.05)
 
 
+def test_memory_of_tensors_without_memory_is_not_asked_for():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    before = step_memory(lambda: None).value
+    with FakeTensorMode():
+        fake = torch.empty(1024, 1024)
+    assert step_memory(lambda: None).value == before
+    assert fake.numel() == 1024**2
+
+
 def test_timing_stops_when_the_interval_is_tight(monkeypatch: pytest.MonkeyPatch):
     clock = itertools.count()
     monkeypatch.setattr("microdollar.run.probe.time.perf_counter", lambda: float(next(clock)))

@@ -251,7 +251,11 @@ def step_memory(step: Callable[[], object]) -> Quantity:
         import torch
     except ImportError as error:
         raise MissingExtraError("torch", "torch", "probing training steps") from error
+    from torch._subclasses.fake_tensor import is_fake
+
+    # Fake tensors have no memory; compiling leaves some behind.
     tensors = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
+    tensors = [each for each in tensors if not is_fake(each)]
     held: dict[int, UntypedStorage] = {}
     gradients: dict[int, tuple[torch.Tensor, int]] = {}
     for tensor in tensors:

@@ -18,7 +18,7 @@ from microdollar.learn.optim.momentum import Rows, State
 from microdollar.learn.optim.options import Options
 from microdollar.learn.optim.reference import as_matrix, matrix_step, row_ranges
 from microdollar.learn.optim.rounding import key_of
-from microdollar.learn.optim.second_moment import Coding, Number
+from microdollar.learn.optim.second_moment import Coding, Factored, Number
 from microdollar.learn.optim.shards import first_row, is_sharded, local_matrix, local_of, mesh_dims
 from microdollar.learn.optim.states import coded_matrix
 from microdollar.learn.optim.update import rates_of, step_of
@@ -74,8 +74,8 @@ class SharedColumns:
     """Squared gradients averaged over all rows, (cols,)."""
 
     def new(self, matrix: Matrix, device: torch.device) -> State:
-        """Made with ``shards.as_sharded``."""
-        raise NotImplementedError
+        """Zeros (rows,) and (cols,), as of a factored moment that is not sharded."""
+        return Factored().new(matrix, device)
 
     def begin(self, state: State, beta2: Number) -> None:
         """Average the columns."""

@@ -1,0 +1,1 @@
+"""The concept model in numpy: importing it imports no torch."""

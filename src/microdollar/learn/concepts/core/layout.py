@@ -1,0 +1,92 @@
+"""The concept model's parameters: one flat float32 vector, and where each tensor lies in it.
+
+384 -> 256 -> 384 with one attention layer over the last T concepts (the "small LNSP" of Carter
+2025, whose table gives widths and no more):
+
+    x_t  = LN_in(c_t) W_in + b_in + place_t                  t = 1..T, c_t a unit vector
+    h_t  = LN_att(x_t)
+    a    = softmax over t of (h_T W_q) (h_t W_k) / sqrt(d_head), in each head; query = last place
+    y    = x_T + (sum_t a_t h_t W_v) W_o
+    out  = sum_t softmax(mix)_t c_t + gain * (gelu(LN_out(y)) W_out + b_out)
+    prediction = out / |out|
+
+``W_out`` starts at zero, so an untrained model predicts the last-heavy mix of its context.
+Places count from the end: the newest concept is the last place, whatever the context's length.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreConfig:
+    """Sizes of a concept model."""
+
+    dim: int = 384
+    """Of a concept vector."""
+    width: int = 256
+    heads: int = 4
+    context: int = 16
+    """T, the most concepts that a prediction sees."""
+    gain: float = 0.1
+    """Of what the network adds to the mix of its context."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Tensors by name in their order in the flat vector."""
+        d, w, t = self.dim, self.width, self.context
+        return {
+            "norm_in_scale": (d,), "norm_in_shift": (d,),
+            "w_in": (d, w), "b_in": (w,), "places": (t, w),
+            "norm_att_scale": (w,), "norm_att_shift": (w,),
+            "w_q": (w, w), "b_q": (w,), "w_k": (w, w), "b_k": (w,),
+            "w_v": (w, w), "b_v": (w,), "w_o": (w, w), "b_o": (w,),
+            "norm_out_scale": (w,), "norm_out_shift": (w,),
+            "w_out": (w, d), "b_out": (d,), "mix": (t,),
+        }  # fmt: skip
+
+    @property
+    def n_params(self) -> int:
+        """466,320 with the defaults."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+
+def views(flat: Floats, config: CoreConfig) -> dict[str, Floats]:
+    """Tensors by name, views of a flat vector (n_params,).
+
+    Raises:
+        ValueError: if the vector is not one of this configuration.
+    """
+    if flat.shape != (config.n_params,) or flat.dtype != np.float32:
+        raise ValueError(
+            f"a model of {config} has {config.n_params} float32 parameters, "
+            f"got {flat.dtype} of shape {flat.shape}."
+        )
+    found, start = {}, 0
+    for name, shape in config.shapes.items():
+        size = math.prod(shape)
+        found[name] = flat[start : start + size].reshape(shape)
+        start += size
+    return found
+
+
+def initial(config: CoreConfig, seed: int = 0) -> Floats:
+    """Parameters before training, (n_params,): normal weights of deviation 1 / sqrt(rows)."""
+    rng = np.random.default_rng(seed)
+    flat = np.zeros(config.n_params, np.float32)
+    for name, tensor in views(flat, config).items():
+        if name.endswith("_scale"):
+            tensor[:] = 1
+        elif name.startswith("w_") and name != "w_out":
+            tensor[:] = rng.standard_normal(tensor.shape, np.float32) / math.sqrt(len(tensor))
+        elif name == "places":
+            tensor[:] = 0.02 * rng.standard_normal(tensor.shape, np.float32)
+        elif name == "mix":
+            # Each concept counts for half of the one after it.
+            tensor[:] = math.log(2) * np.arange(1 - len(tensor), 1)
+    return flat

@@ -92,6 +92,12 @@ OPTIMIZERS |= {
     for m in ("fp32", "bf16", "8bit", "4bit", "2bit")
 }
 OPTIMIZERS |= {
+    f"sketch c={c}": entry(
+        collins, "microdollar", m_state="sketch", v_state="sketch", compression=c
+    )
+    for c in (8, 16, 32, 34, 40, 64)
+}
+OPTIMIZERS |= {
     f"proto {code} release {release:g}": entry(variant, "prototype", code=code, release=release)
     for code in ("fp32", "4bit", "3bit-refit", "2bit-refit", "2bit-own", "ternary-refit", "1bit")
     for release in (0.0, 1.0)

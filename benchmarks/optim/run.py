@@ -153,8 +153,9 @@ def work(given: argparse.Namespace) -> None:
         made[task] = TASKS[task](given.file)
         for optimizer in [x for x in given.only.split(",") if x] or OPTIMIZERS:
             steps = given.steps or made[task].steps
+            seeds = given.seeds or made[task].seeds
             rates = [float(x) for x in given.rates.split(",") if x]
-            fixed = [Job(task, optimizer, lr, s, steps) for lr in rates for s in range(given.seeds)]
+            fixed = [Job(task, optimizer, lr, s, steps) for lr in rates for s in range(seeds)]
             while time.monotonic() < end:
                 runs = finished()
                 if fixed:
@@ -164,7 +165,7 @@ def work(given: argparse.Namespace) -> None:
                 elif rates:
                     break
                 else:
-                    job = next_job(runs, task, optimizer, steps, given.seeds)
+                    job = next_job(runs, task, optimizer, steps, seeds)
                 if job is None:
                     break
                 result = train(job, made[task])
@@ -180,7 +181,7 @@ def main() -> None:
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--tasks", default="digits,lstm,char-gpt,word-gpt")
     parser.add_argument("--only", default="", help="names of optimizers, by commas")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, help="other than the task's own number")
     parser.add_argument("--steps", type=int, help="other than the task's own (kept apart)")
     parser.add_argument("--rates", default="", help="just these rates, in place of the search")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run after these")

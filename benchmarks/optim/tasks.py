@@ -23,6 +23,7 @@ class Task:
 
     steps: int
     warmup: int
+    seeds: int = 3
     model: Callable[[], nn.Module]
     batch: Callable[[torch.Generator], tuple[Tensor, Tensor]]
     dev: tuple[Tensor, Tensor]
@@ -163,7 +164,7 @@ def char_gpt_10m(path: Path) -> Task:
 
 
 def word_gpt(path: Path) -> Task:
-    """1.45 million parameters, three quarters of them an embedding tied to the head.
+    """1.45 million parameters, three quarters an embedding tied to the head, 600 steps.
 
     Words, runs of spaces and single other characters; the 8,191 most frequent of the training
     text, and one symbol for all others.
@@ -172,7 +173,7 @@ def word_gpt(path: Path) -> Task:
     known = {word: i for i, (word, _) in enumerate(Counter(cut[0]).most_common(8191), start=1)}
     parts = [torch.tensor([known.get(word, 0) for word in part]) for part in cut]
     model = lambda: GPT(vocabulary=8192, width=128, layers=2, heads=4, context=64, tied=True)  # noqa: E731
-    return of_text(parts, model, rows=8, context=64, steps=1500)
+    return of_text(parts, model, rows=8, context=64, steps=600)
 
 
 def lstm(path: Path) -> Task:
@@ -181,7 +182,7 @@ def lstm(path: Path) -> Task:
 
 
 def digits(path: Path) -> Task:
-    """40,394 parameters on scikit-learn's 1,797 images, shifted by up to a pixel."""
+    """40,394 parameters on scikit-learn's 1,797 images, shifted by up to a pixel, 800 steps."""
     from sklearn.datasets import load_digits
 
     del path
@@ -199,6 +200,7 @@ def digits(path: Path) -> Task:
     return Task(
         steps=800,
         warmup=40,
+        seeds=10,
         model=lambda: Digits(16),
         batch=batch,
         dev=(images[dev], classes[dev]),

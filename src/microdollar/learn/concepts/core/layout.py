@@ -5,27 +5,38 @@
 
     x_t  = LN_in(c_t) W_in + b_in + place_t                  t = 1..T, c_t a unit vector
     h_t  = LN_att(x_t)
-    a    = softmax over t of (h_T W_q) (h_t W_k) / sqrt(d_head), in each head; query = last place
-    y    = x_T + (sum_t a_t h_t W_v) W_o
+    a    = softmax over t of (h_T W_q + b_q) (h_t W_k) / sqrt(d_head), in each head
+    y    = x_T + (sum_t a_t h_t W_v + b_v) W_o + b_o
     out  = sum_t softmax(mix)_t c_t + gain * (gelu(LN_out(y)) W_out + b_out)
     prediction = out / |out|
 
 ``W_out`` starts at zero, so an untrained model predicts the last-heavy mix of its context.
-Places count from the end: the newest concept is the last place, whatever the context's length.
+Only the newest concept has a query. Keys have no bias: it would add the same to all scores of a
+query. Places count from the end: the newest concept is the last place, whatever the context's
+length. Vectors come first in the flat vector, so that they are updated as one.
 """
 
+import hashlib
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from microdollar.errors import UsageError
+
 Floats = npt.NDArray[np.float32]
+"""float64 where the network is checked in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreConfig:
-    """Sizes of a concept model."""
+    """Sizes of a concept model.
+
+    Raises:
+        UsageError: if one is not positive, or ``heads`` does not divide ``width``.
+    """
 
     dim: int = 384
     """Of a concept vector."""
@@ -36,34 +47,46 @@ class CoreConfig:
     gain: float = 0.1
     """Of what the network adds to the mix of its context."""
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            whole = name == "gain" or (isinstance(value, int) and not isinstance(value, bool))
+            if not (whole and math.isfinite(value) and value > 0):
+                wanted = "number" if name == "gain" else "whole number"
+                raise UsageError(f"{name} of a concept model is a positive {wanted}, not {value}.")
+        if self.width % self.heads:
+            raise UsageError(f"{self.heads} heads do not divide a width of {self.width}.")
+
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Tensors by name in their order in the flat vector."""
         d, w, t = self.dim, self.width, self.context
         return {
-            "norm_in_scale": (d,), "norm_in_shift": (d,),
-            "w_in": (d, w), "b_in": (w,), "places": (t, w),
-            "norm_att_scale": (w,), "norm_att_shift": (w,),
-            "w_q": (w, w), "b_q": (w,), "w_k": (w, w), "b_k": (w,),
-            "w_v": (w, w), "b_v": (w,), "w_o": (w, w), "b_o": (w,),
-            "norm_out_scale": (w,), "norm_out_shift": (w,),
-            "w_out": (w, d), "b_out": (d,), "mix": (t,),
+            "norm_in_scale": (d,), "norm_in_shift": (d,), "b_in": (w,),
+            "norm_att_scale": (w,), "norm_att_shift": (w,), "b_q": (w,), "b_v": (w,), "b_o": (w,),
+            "norm_out_scale": (w,), "norm_out_shift": (w,), "b_out": (d,), "mix": (t,),
+            "places": (t, w), "w_in": (d, w), "w_q": (w, w), "w_k": (w, w), "w_v": (w, w),
+            "w_o": (w, w), "w_out": (w, d),
         }  # fmt: skip
 
     @property
     def n_params(self) -> int:
-        """466,320 with the defaults."""
+        """466,064 with the defaults."""
         return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def n_vectors(self) -> int:
+        """Elements of the tensors of one dimension, which come first."""
+        return sum(shape[0] for shape in self.shapes.values() if len(shape) == 1)
 
 
 def views(flat: Floats, config: CoreConfig) -> dict[str, Floats]:
-    """Tensors by name, views of a flat vector (n_params,).
+    """Tensors by name, views of a flat vector (n_params,), float32 or float64.
 
     Raises:
-        ValueError: if the vector is not one of this configuration.
+        UsageError: if the vector is not one of this configuration.
     """
-    if flat.shape != (config.n_params,) or flat.dtype != np.float32:
-        raise ValueError(
+    if flat.shape != (config.n_params,) or flat.dtype not in (np.float32, np.float64):
+        raise UsageError(
             f"a model of {config} has {config.n_params} float32 parameters, "
             f"got {flat.dtype} of shape {flat.shape}."
         )
@@ -90,3 +113,19 @@ def initial(config: CoreConfig, seed: int = 0) -> Floats:
             # Each concept counts for half of the one after it.
             tensor[:] = math.log(2) * np.arange(1 - len(tensor), 1)
     return flat
+
+
+def fingerprint(params: Floats, config: CoreConfig) -> str:
+    """SHA-256 of the configuration and of the parameters' little-endian bytes, in hex.
+
+    Args:
+        params: (n_params,), float32.
+        config: their sizes.
+
+    Raises:
+        UsageError: if they don't fit together.
+    """
+    views(params, config)
+    found = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    found.update(np.ascontiguousarray(params, "<f4").data)
+    return found.hexdigest()

@@ -7,12 +7,14 @@ import torch
 
 from microdollar.learn.optim import kernels_cpu, rounding
 from microdollar.learn.optim.kernels_cpu import Job, matrix_step, matrix_steps, usable
-from microdollar.learn.optim.layout import Matrix
+from microdollar.learn.optim.layout import BLOCK, Matrix
+from microdollar.learn.optim.momentum import MOMENTUM
 from microdollar.learn.optim.reference import Step, new_state
 from microdollar.learn.optim.reference import matrix_step as plain_step
 
 # Whole blocks, odd columns, a short last block, less than a block, several pieces.
-SHAPES = [(16, 128), (40, 131), (17, 300), (130, 16), (32, 2049)]
+SHAPES = [(16, 256), (40, 131), (17, 300), (130, 16), (32, 2049), (16, 128), (19, 1344)]
+CODED = ("8bit", "4bit", "2bit", "1bit")
 STEP = Step(
     lr=2e-3,
     beta1=0.9,
@@ -56,38 +58,55 @@ def _unequal(a, b):
     return float((a != b).float().mean())
 
 
+def _same_codes(state, other, shape, m_state):
+    """Which elements are kept as the same momentum, (rows, cols)."""
+    if m_state == "none":
+        return torch.ones(shape, dtype=torch.bool)
+    kept = [MOMENTUM[m_state].decode(one, slice(0, shape[0]), shape[1]) for one in (state, other)]
+    return kept[0].sub(kept[1]).abs() <= 1e-5 * kept[1].abs() + 1e-12
+
+
+def _check_step(param, grad, state, step, m_state, v_state):
+    """The compiled step against the plain one, of copies."""
+    kinds = {"m_state": m_state, "v_state": v_state}
+    got, got_state, want, want_state = param.clone(), _copy(state), param.clone(), _copy(state)
+    plain_step(want, grad, want_state, step, **kinds)
+    assert usable(param, grad, m_state, v_state)
+    assert matrix_step(got, grad, got_state, step, **kinds)
+    # Rounding in another order moves a few momenta, and scales of blocks, over the edge of a code;
+    # and what a code loses moves the parameter.
+    moved = 0
+    if m_state in CODED:
+        moved = int((got_state["m_scale"] != want_state["m_scale"]).sum())
+    same = _same_codes(got_state, want_state, param.shape, m_state)
+    few = 1e-2 if m_state == "bf16" else 1e-4
+    assert int((~same).sum()) <= 2 + few * param.numel() + BLOCK * moved
+    blocks = -(-param.shape[1] // BLOCK) * param.shape[0]
+    assert moved <= 1 + 0.01 * blocks
+    assert bool(torch.isfinite(got).all())
+    # To float32's rounding of parameters of size 1, and of the largest step.
+    near = 2e-6 * float((want - param).abs().max())
+    torch.testing.assert_close(got[same], want[same], rtol=1e-6, atol=near)
+    for name, tensor in got_state.items():
+        if tensor.dtype == torch.float32:
+            # Of the largest, since old and new momentum may cancel.
+            near = 1e-6 * float(want_state[name].abs().max())
+            torch.testing.assert_close(tensor, want_state[name], rtol=5e-6, atol=near)
+
+
 @pytest.mark.parametrize("m_state", kernels_cpu.M_KINDS)
 @pytest.mark.parametrize("v_state", kernels_cpu.V_KINDS)
-def test_a_step_is_that_of_plain_torch(m_state, v_state):
-    coded = m_state in ("8bit", "4bit", "2bit")
+@pytest.mark.parametrize("release", [True, False])
+def test_a_step_is_that_of_plain_torch(m_state, v_state, release):
     for seed, shape in enumerate(SHAPES):
         for grad_dtype in (torch.float32, torch.bfloat16):
             param, state = _start(shape, m_state, v_state, seed=seed)
-            grad, step = _gradient(shape, grad_dtype), replace(STEP, maximize=seed % 2 == 1)
-            want, want_state = param.clone(), _copy(state)
-            kinds = {"m_state": m_state, "v_state": v_state}
-            plain_step(want, grad, want_state, step, **kinds)
-            assert usable(param, grad, m_state, v_state)
-            assert matrix_step(param, grad, state, step, **kinds)
-            # Parameters of size 1 move by 0.002: 1e-6 of what they are, and of the largest step.
-            torch.testing.assert_close(param, want, rtol=1e-6, atol=2e-8)
-            # A scale that rounding in another order moved over an edge, and codes of its block.
-            moved = int((state["m_scale"] != want_state["m_scale"]).sum()) if coded else 0
-            for name, tensor in state.items():
-                other = want_state[name]
-                if tensor.dtype == torch.uint8:
-                    assert int((tensor != other).sum()) <= 1 + 128 * moved, (shape, name)
-                else:
-                    # Of the largest, since old and new momentum may cancel.
-                    near = 1e-6 * float(other.float().abs().max())
-                    rtol = 2**-7 if tensor.dtype == torch.bfloat16 else 5e-6
-                    torch.testing.assert_close(tensor, other, rtol=rtol, atol=near)
-                    if tensor.dtype == torch.bfloat16:
-                        assert int((tensor != other).sum()) <= 1 + 1e-2 * tensor.numel()
+            step = replace(STEP, maximize=seed % 2 == 1, release=release)
+            _check_step(param, _gradient(shape, grad_dtype), state, step, m_state, v_state)
 
 
 def test_share_of_unequal_codes_over_many_states():
-    unequal = {"4bit": [], "2bit": []}
+    unequal = {"4bit": [], "2bit": [], "1bit": []}
     for m_state, shares in unequal.items():
         for seed in range(8):
             param, state = _start((64, 512), m_state, "factored", seed=seed)
@@ -99,25 +118,23 @@ def test_share_of_unequal_codes_over_many_states():
         assert sum(shares) / len(shares) < 1e-5
 
 
-@pytest.mark.parametrize("eps", [0.0, 1e-8, 1e-3, 1.0])
-def test_eps_counts_as_much_where_roots_are_small(eps):
-    param, state = _start((40, 300), "4bit", "factored")
-    grad, step = _gradient((40, 300)), replace(STEP, eps=eps)
-    want, want_state = param.clone(), _copy(state)
-    plain_step(want, grad, want_state, step, m_state="4bit", v_state="factored")
-    matrix_step(param, grad, state, step, m_state="4bit", v_state="factored")
-    torch.testing.assert_close(param, want, rtol=1e-6, atol=2e-8)
+@pytest.mark.parametrize("eps", [0.0, 1e-8, 1e-5, 1e-3, 1.0])
+@pytest.mark.parametrize("m_state", ["4bit", "1bit"])
+def test_eps_counts_as_much_where_roots_are_small(eps, m_state):
+    param, state = _start((40, 300), m_state, "factored")
+    step = replace(STEP, eps=eps)
+    _check_step(param, _gradient((40, 300)), state, step, m_state, "factored")
 
 
-def test_rows_and_columns_that_never_had_a_gradient():
-    grad = _gradient((32, 256))
-    grad[3], grad[:, 7], grad[:, 128:] = 0, 0, 0
-    param, state = torch.randn(32, 256), new_state(Matrix(32, 256), "4bit", "factored", grad.device)
-    want, want_state = param.clone(), _copy(state)
-    plain_step(want, grad, want_state, STEP, m_state="4bit", v_state="factored")
-    matrix_step(param, grad, state, STEP, m_state="4bit", v_state="factored")
-    torch.testing.assert_close(param, want, rtol=1e-6, atol=2e-8)
-    assert torch.equal(state["m_codes"], want_state["m_codes"])
+@pytest.mark.parametrize("m_state", CODED)
+def test_rows_and_columns_that_never_had_a_gradient(m_state):
+    grad = _gradient((32, 512))
+    grad[3], grad[:, 7], grad[:, 256:] = 0, 0, 0
+    param, state = (
+        torch.randn(32, 512),
+        new_state(Matrix(32, 512), m_state, "factored", grad.device),
+    )
+    _check_step(param, grad, state, STEP, m_state, "factored")
 
 
 @pytest.mark.parametrize("how", ["nearest", "stochastic"])
@@ -129,8 +146,9 @@ def test_bfloat16_parameters_are_rounded_as_plain_torch_rounds(how, shape):
     want, want_state = param.clone(), _copy(state)
     plain_step(want, grad, want_state, step, m_state="4bit", v_state="factored")
     matrix_step(param, grad, state, step, m_state="4bit", v_state="factored")
-    assert _unequal(param, want) < 2e-4
-    torch.testing.assert_close(param, want, rtol=2**-7, atol=0)
+    same = _same_codes(state, want_state, shape, "4bit")
+    assert _unequal(param[same], want[same]) < 4e-4
+    torch.testing.assert_close(param[same], want[same], rtol=2**-7, atol=0)
 
 
 @pytest.mark.parametrize("v_state", ["factored", "tile"])

@@ -29,6 +29,7 @@ M_KINDS = {
     "8bit": rows_of.EIGHT_BITS,
     "4bit": rows_of.FOUR_BITS,
     "2bit": rows_of.TWO_BITS,
+    "1bit": rows_of.ONE_BIT,
 }
 """Names of ``m_state`` that are compiled."""
 V_KINDS = {
@@ -182,7 +183,7 @@ def _expected(job: Job) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     rows, cols = job.param.shape
     blocks = -(-cols // BLOCK)
     found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
-    bits = {"8bit": 8, "4bit": 4, "2bit": 2}.get(job.m_state)
+    bits = {"8bit": 8, "4bit": 4, "2bit": 2, "1bit": 1}.get(job.m_state)
     if bits:
         found["m_codes"] = ((rows, -(-cols * bits // 8)), torch.uint8)
         found["m_scale"] = ((rows, blocks), torch.bfloat16)
@@ -251,11 +252,15 @@ def _prepared(job: Job) -> _Prepared:
     sign = -1.0 if step.maximize else 1.0
     lr, beta1, beta2 = float(step.lr), float(step.beta1), float(step.beta2)
     plain = m_state == "none"
+    # Float32 loses nothing.
+    released = beta1 / (1 - beta1) if step.release and m_state != "fp32" else 0.0
     rates = np.array(
         (
             sign if plain else sign * (1 - beta1),
             beta1,
-            lr if plain else lr / float(step.correction1),
+            lr,
+            1 / float(step.correction1) + released,
+            released,
             1 - lr * step.weight_decay,
             step.eps,
             beta2,

@@ -16,14 +16,15 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from microdollar.learn.optim.layout import BLOCK
+from microdollar.learn.optim.momentum import INNER, OUTER
 
 Address = Any
 """An integer outside; a typed pointer, indexed as an array is, inside compiled code."""
 
-_OUTER, _INNER = 1.510, 0.4528
-"""Levels of two bits (`momentum.TwoBits`)."""
 _FLOOR = 1e-34
 """A scale below this counts as this, so that what divides by it stays finite."""
+_SEVENS = 0x7F7F7F7F7F7F7F7F
+"""Of each of eight bytes all bits but the highest."""
 _MAGIC = 12582912.0
 """1.5 x 2^23: the lowest bits of a small float32 plus this are the nearest whole number."""
 
@@ -42,6 +43,7 @@ def _pointer_to(kind: Any) -> Any:  # noqa: ANN401 - numba's types are values
 
 
 floats_at = _pointer_to(types.float32)
+uint64_at = _pointer_to(types.uint64)
 uint32_at = _pointer_to(types.uint32)
 uint16_at = _pointer_to(types.uint16)
 uint8_at = _pointer_to(types.uint8)
@@ -177,6 +179,25 @@ def pack_twos(fours: Address, count: int, codes: Address) -> None:
         codes[k] = np.uint8(four | np.uint32(four >> np.uint32(6)))
 
 
+@_exact
+def unpack_ones(codes: Address, count: int, eights: Address) -> None:
+    """Bytes of eight codes to eights of bytes."""
+    for k in range(count):
+        spread = np.uint64(np.uint64(codes[k]) * np.uint64(0x0101010101010101))
+        single = np.uint64(spread & np.uint64(0x8040201008040201))
+        # A byte that is not 0 carries into its highest bit.
+        carried = np.uint64((single & np.uint64(_SEVENS)) + np.uint64(_SEVENS)) | single
+        eights[k] = np.uint64((carried >> np.uint64(7)) & np.uint64(0x0101010101010101))
+
+
+@_exact
+def pack_ones(eights: Address, count: int, codes: Address) -> None:
+    """The inverse."""
+    for k in range(count):
+        gathered = np.uint64(np.uint64(eights[k]) * np.uint64(0x0102040810204080))
+        codes[k] = np.uint8(gathered >> np.uint64(56))
+
+
 # Momentum: whole blocks of ``level``, ``g`` and ``m``; a block's scale is bfloat16
 
 
@@ -208,11 +229,32 @@ def mix_two_bits(
     """M = kept scale times -outer, -inner, inner or outer, + fresh g."""
     for block in range(0, n, BLOCK):
         scale = widened(scales[block // BLOCK]) * kept
-        inner, more = scale * np.float32(_INNER), scale * np.float32(_OUTER - _INNER)
+        inner, more = scale * np.float32(INNER), scale * np.float32(OUTER - INNER)
         for j in range(BLOCK):
             place = np.float32(level[block + j]) - np.float32(1.5)
             size = inner + more * (abs(place) - np.float32(0.5))
-            m[block + j] = math.copysign(size, place) + g[block + j] * fresh
+            signed = size if place > 0 else -size
+            m[block + j] = signed + g[block + j] * fresh
+
+
+@_fused
+def mix_one_bit(
+    kept: np.float32, scales: Address, level: Address, fresh: np.float32, g: Address, n: int,
+    m: Address,
+) -> None:  # fmt: skip
+    """M = kept scale or -kept scale, + fresh g."""
+    for block in range(0, n, BLOCK):
+        scale = widened(scales[block // BLOCK]) * kept
+        for j in range(BLOCK):
+            sign = np.float32(level[block + j]) * np.float32(2) - np.float32(1)
+            m[block + j] = sign * scale + g[block + j] * fresh
+
+
+@_fused
+def release_halves(half: Address, under: np.float32, over: np.float32, n: int, m: Address) -> None:
+    """M = over m - under times what bfloat16 keeps of it."""
+    for j in range(n):
+        m[j] = over * m[j] - under * widened(half[j])
 
 
 @_exact
@@ -227,14 +269,39 @@ def scale_by_peak(m: Address, n: int, scales: Address) -> None:
 
 
 @_summed
-def scale_by_power(m: Address, n: int, scales: Address) -> None:
-    """Root mean square of each block; what is beyond ``n`` in the last must be zeros."""
+def scale_by_mean(m: Address, n: int, scales: Address) -> None:
+    """Mean magnitude of each block; what is beyond ``n`` in the last must be zeros."""
     for block in range(0, n, BLOCK):
         total = np.float32(0)
         for j in range(BLOCK):
+            total += abs(m[block + j])
+        scales[block // BLOCK] = halved(total / np.float32(min(BLOCK, n - block)))
+
+
+@_summed
+def scale_and_code_two_bits(m: Address, n: int, scales: Address, level: Address) -> None:
+    """Cut at a multiple of the root mean square, scale of least squared error, for each block.
+
+    What is beyond ``n`` in the last must be zeros.
+    """
+    for block in range(0, n, BLOCK):
+        width = np.float32(min(BLOCK, n - block))
+        total, size = np.float32(0), np.float32(0)
+        for j in range(BLOCK):
             total += m[block + j] * m[block + j]
-        mean = total / np.float32(min(BLOCK, n - block))
-        scales[block // BLOCK] = halved(np.float32(math.sqrt(mean)))
+            size += abs(m[block + j])
+        edge = np.float32((INNER + OUTER) / 2) * np.float32(math.sqrt(total / width))
+        large, many = np.float32(0), np.float32(0)
+        for j in range(BLOCK):
+            high = abs(m[block + j]) > edge
+            large += abs(m[block + j]) if high else np.float32(0)
+            many += np.float32(1) if high else np.float32(0)
+        along = np.float32(INNER) * size + np.float32(OUTER - INNER) * large
+        power = np.float32(INNER**2) * width + np.float32(OUTER**2 - INNER**2) * many
+        scales[block // BLOCK] = halved(along / power)
+        for j in range(BLOCK):
+            high = np.int32(abs(m[block + j]) > edge)
+            level[block + j] = np.uint8(np.int32(1) - high if m[block + j] < 0 else high + 2)
 
 
 @_fused
@@ -277,18 +344,11 @@ def code_eight_bits(scales: Address, m: Address, n: int, level: Address) -> None
             level[block + j] = np.uint8(np.int32(whole) + np.int32(127))
 
 
-@_fused
-def code_two_bits(scales: Address, m: Address, n: int, level: Address) -> None:
-    """Nearest of the four: floor of m over the edge between inner and outer, from -2 to 1, + 2."""
-    for block in range(0, n, BLOCK):
-        edge = max(widened(scales[block // BLOCK]), np.float32(_FLOOR))
-        factor = np.float32(2 / (_INNER + _OUTER)) / edge
-        for j in range(BLOCK):
-            # A zero is halfway between -1 and 0, and becomes the even one.
-            below = m[block + j] * factor - np.float32(0.5)
-            below = min(max(below, np.float32(-2)), np.float32(1))
-            whole = np.int32(np.float32(below + np.float32(_MAGIC + 2)).view(np.int32))
-            level[block + j] = np.uint8(whole)
+@_exact
+def code_one_bit(m: Address, n: int, level: Address) -> None:
+    """1 where not negative."""
+    for j in range(-(-n // BLOCK) * BLOCK):
+        level[j] = np.uint8(m[j] >= 0)
 
 
 # Second moment and parameters

@@ -15,7 +15,7 @@ from microdollar.learn.optim.kernels_loops import (
     average_own,
     code_eight_bits,
     code_four_bits,
-    code_two_bits,
+    code_one_bit,
     copy,
     fill,
     floats_at,
@@ -23,23 +23,29 @@ from microdollar.learn.optim.kernels_loops import (
     halve_at_random,
     mix,
     mix_companded,
+    mix_one_bit,
     mix_two_bits,
     move_alike,
     move_by_columns,
     move_by_large_columns,
     move_by_own,
     pack_fours,
+    pack_ones,
     pack_twos,
     power,
     power_by_column,
     prefetch,
+    release_halves,
+    scale_and_code_two_bits,
+    scale_by_mean,
     scale_by_peak,
-    scale_by_power,
     take,
     uint8_at,
     uint16_at,
     uint32_at,
+    uint64_at,
     unpack_fours,
+    unpack_ones,
     unpack_twos,
     widen,
 )
@@ -51,7 +57,7 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float32]
 
-NONE, FP32, BF16, EIGHT_BITS, FOUR_BITS, TWO_BITS = range(6)
+NONE, FP32, BF16, EIGHT_BITS, FOUR_BITS, TWO_BITS, ONE_BIT = range(7)
 """How momentum is kept."""
 ONES, FACTORED, TILE, FULL = range(4)
 """How the second moment is kept."""
@@ -61,10 +67,10 @@ FLOAT32, BFLOAT16, BFLOAT16_AT_RANDOM = range(3)
 # A job's integers: shape, what things are, and addresses.
 ROWS, COLS, RANGE_ROWS, M_KIND, V_KIND, P_KIND, G_KIND, KEY = range(8)
 P, G, M, M_SCALE, V, V_COL, ROW_SUMS, COL_SUMS, COL_ROOT = range(8, 17)
-# A job's rates, float32: 1 - beta1 with the sign of ascent, beta1, learning rate over the first
-# correction, what decay leaves, eps, beta2, 1 - beta2, second correction; then room for what
+# A job's rates, float32: 1 - beta1 with the sign of ascent, beta1, learning rate, what of momentum
+# and less what of its code a step follows, what decay leaves, eps, beta2, 1 - beta2, second correction; then room for what
 # makes a row's average the factor of a root, which `close` fills.
-FRESH, KEPT, RATE, LEFT, EPS, KEPT2, FRESH2, CORRECTION2, ACROSS = range(9)
+FRESH, KEPT, RATE, OVER, UNDER, LEFT, EPS, KEPT2, FRESH2, CORRECTION2, ACROSS = range(11)
 PIECE = 2 * BLOCK
 """Columns that go through all loops at once."""
 AHEAD = 4 * BLOCK
@@ -211,12 +217,12 @@ def _update_piece(job: "Integers", rates: "Floats", r: int, begin: int, scratch:
 def _momentum(
     job: "Integers", rates: "Floats", r: int, begin: int, g_at: int, m_at: int, levels: int
 ) -> None:
-    """Momentum with this gradient, at ``m_at`` as it is and in the state as it is kept."""
+    """Momentum with this gradient: what of it a step follows at ``m_at``, its code in the state."""
     g, m = floats_at(g_at), floats_at(m_at)
     cols, kind = job[COLS], job[M_KIND]
     n = min(PIECE, cols - begin)
     padded = (n + BLOCK - 1) // BLOCK * BLOCK
-    fresh, kept = rates[FRESH], rates[KEPT]
+    fresh, kept, over, under = rates[FRESH], rates[KEPT], rates[OVER], rates[UNDER]
     at = r * cols + begin
     level = uint8_at(levels)
     block = r * ((cols + BLOCK - 1) // BLOCK) + begin // BLOCK
@@ -228,6 +234,7 @@ def _momentum(
         fill(m, n, padded)
         scale_by_peak(m, n, scales)
         code_four_bits(scales, m, n, level)
+        mix_companded(np.float32(7), -under, scales, level, over, m, n, m)
         fill(level, n, padded)
         pack_fours(uint16_at(levels), count, codes)
     elif kind == TWO_BITS:
@@ -235,10 +242,20 @@ def _momentum(
         unpack_twos(codes, count, uint32_at(levels))
         mix_two_bits(kept, scales, level, fresh, g, n, m)
         fill(m, n, padded)
-        scale_by_power(m, n, scales)
-        code_two_bits(scales, m, n, level)
+        scale_and_code_two_bits(m, n, scales, level)
+        mix_two_bits(-under, scales, level, over, m, n, m)
         fill(level, n, padded)
         pack_twos(uint32_at(levels), count, codes)
+    elif kind == ONE_BIT:
+        codes, count = uint8_at(job[M] + r * ((cols + 7) // 8) + begin // 8), (n + 7) // 8
+        unpack_ones(codes, count, uint64_at(levels))
+        mix_one_bit(kept, scales, level, fresh, g, n, m)
+        fill(m, n, padded)
+        scale_by_mean(m, n, scales)
+        code_one_bit(m, n, level)
+        mix_one_bit(-under, scales, level, over, m, n, m)
+        fill(level, n, padded)
+        pack_ones(uint64_at(levels), count, codes)
     elif kind == EIGHT_BITS:
         codes = uint8_at(job[M] + at)
         copy(codes, n, level)
@@ -246,16 +263,19 @@ def _momentum(
         fill(m, n, padded)
         scale_by_peak(m, n, scales)
         code_eight_bits(scales, m, n, level)
+        mix_companded(np.float32(127), -under, scales, level, over, m, n, m)
         copy(level, n, codes)
     elif kind == FP32:
         old = floats_at(job[M] + 4 * at)
         mix(kept, old, fresh, g, n, m)
         copy(m, n, old)
+        move_alike(over - under, n, m)
     elif kind == BF16:
         half = uint16_at(job[M] + 2 * at)
         widen(half, n, m)
         mix(kept, m, fresh, g, n, m)
         halve(m, n, half)
+        release_halves(half, under, over, n, m)
     else:
         copy(g, n, m)
         move_alike(fresh, n, m)

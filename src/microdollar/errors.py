@@ -55,6 +55,23 @@ class ModelFileError(MicrodollarError):
     """A saved model that is truncated, foreign, hostile or can't be written."""
 
 
+class DeltaError(MicrodollarError):
+    """A change of a concept model that is malformed, not finite or for another model."""
+
+
+class JournalError(MicrodollarError):
+    """A journal of a concept model that is corrupt, of another model or held by a writer.
+
+    Args:
+        message: what happened, why, and what to type.
+        entry: index of the first entry that can't be used; None if all can.
+    """
+
+    def __init__(self, message: str, entry: int | None = None) -> None:
+        super().__init__(message)
+        self.entry = entry
+
+
 class LedgerError(MicrodollarError):
     """A ledger that can't be opened, read or appended to."""
 

@@ -12,6 +12,8 @@ from microdollar.learn.optim import Collins, optimizer_state_bytes
 CODES = [
     {},
     {"m_state": "2bit"},
+    {"m_state": "1bit"},
+    {"m_state": "2bit", "release": False},
     {"m_state": "8bit", "v_state": "tile"},
     {"m_state": "bf16", "v_state": "8bit"},
     {"m_state": "none"},
@@ -84,8 +86,8 @@ def test_state_of_a_large_matrix_is_half_a_byte_a_parameter():
     weight.grad = torch.randn(512, 2048)
     optimizer = Collins([weight])
     optimizer.step()
-    # 4 bits, a bfloat16 scale for 128, a float32 for each row and column, a step counter.
-    expected = weight.numel() // 2 + 512 * 16 * 2 + 4 * (512 + 2048) + 4
+    # 4 bits, a bfloat16 scale for 256, a float32 for each row and column, a step counter.
+    expected = weight.numel() // 2 + 512 * 8 * 2 + 4 * (512 + 2048) + 4
     assert optimizer_state_bytes(optimizer) == expected
     assert expected < 0.53 * weight.numel()
 
@@ -111,10 +113,11 @@ def test_mini_has_two_bits():
         ({"lr": torch.tensor([1e-3, 1e-3])}, "Tensor lr must be 1-element"),
         ({"betas": (torch.tensor(0.9), 0.99)}, "both floats or both Tensors"),
         ({"lr": torch.tensor(1e-3), "foreach": True}, "lr as a Tensor is not supported"),
-        ({"m_state": "3bit"}, "m_state must be one of fp32, bf16, 8bit, 4bit, 2bit, none"),
+        ({"m_state": "3bit"}, "m_state must be one of fp32, bf16, 8bit, 4bit, 2bit, 1bit, none"),
         ({"v_state": "4bit"}, "v_state must be one of .* got '4bit'"),
         ({"nonfinite": "ignore"}, "nonfinite must be one of skip, raise"),
         ({"rounding": "up"}, "rounding must be one of stochastic, nearest"),
+        ({"release": 1}, "release must be True or False, got 1"),
         ({"exact_below": -1}, "exact_below must be a whole number"),
         ({"seed": 0.5}, "seed must be a whole number"),
         ({"compression": 0}, "compression must be a whole number"),
@@ -177,8 +180,9 @@ def test_a_rate_in_a_tensor_is_the_same_rate(options):
     betas = (torch.tensor(0.8), torch.tensor([0.99]))
     train(net, Collins(net.parameters(), lr=torch.tensor([3e-3]), betas=betas, **options))
     for a, b in zip(plain.parameters(), net.parameters(), strict=True):
-        # 0.99 in float32 is another number, and a code at a tie turns over.
-        assert (a - b).abs().quantile(0.99) < 1e-6
+        # 0.8 and 0.99 in float32 are other numbers, and a code at a tie turns over. A thousandth
+        # of one step.
+        assert (a - b).abs().quantile(0.99) < 3e-6
 
 
 def test_schedulers_change_the_rate():

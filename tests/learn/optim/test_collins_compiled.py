@@ -12,6 +12,7 @@ from microdollar.learn.optim import Collins, update
 OPTIONS = [
     {"nonfinite": "skip"},
     {"m_state": "2bit", "v_state": "tile"},
+    {"m_state": "1bit"},
     {"m_state": "bf16", "v_state": "8bit", "maximize": True},
 ]
 

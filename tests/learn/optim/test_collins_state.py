@@ -13,6 +13,7 @@ from microdollar.learn.optim import Collins, exact, reference
 CODES = [
     {},
     {"m_state": "2bit", "v_state": "tile"},
+    {"m_state": "1bit"},
     {"m_state": "bf16", "v_state": "8bit"},
     {"m_state": "sketch", "v_state": "sketch", "compression": 4},
 ]

@@ -40,7 +40,7 @@ def stepped(module, **options):
     return optimizer_state_bytes(optimizer)
 
 
-@pytest.mark.parametrize("m_state", ["fp32", "bf16", "8bit", "4bit", "2bit"])
+@pytest.mark.parametrize("m_state", ["fp32", "bf16", "8bit", "4bit", "2bit", "1bit"])
 @pytest.mark.parametrize("name", MODULES)
 def test_of_modules(name, m_state):
     module = MODULES[name]()

@@ -37,8 +37,11 @@ class Collins(Optimizer):
         eps: added to the root of the second moment.
         weight_decay: decoupled, as in AdamW.
         amsgrad: only False is available.
-        m_state: ``fp32``, ``bf16``, ``8bit``, ``4bit``, ``2bit``, ``none`` or ``sketch``.
+        m_state: ``fp32``, ``bf16``, ``8bit``, ``4bit``, ``2bit``, ``1bit``, ``none`` or
+            ``sketch``.
         v_state: ``fp32``, ``factored``, ``tile``, ``8bit``, ``none`` or ``sketch``.
+        release: whether what a code loses of momentum moves the parameter at once, as it would
+            have in later steps; see `reference.matrix_step`.
         compression: elements for each number of a sketch.
         sketch: further options of sketches by name, see `SketchOptions`.
         exact_below: elements below which a tensor keeps exact moments.
@@ -80,6 +83,7 @@ class Collins(Optimizer):
         *,
         m_state: str = "4bit",
         v_state: str = "factored",
+        release: bool = True,
         compression: int = 32,
         sketch: Mapping[str, Any] | None = None,
         exact_below: int = EXACT_BELOW,
@@ -99,6 +103,7 @@ class Collins(Optimizer):
             "weight_decay": weight_decay,
             "m_state": m_state,
             "v_state": v_state,
+            "release": release,
             "compression": compression,
             "sketch": None if sketch is None else dict(sketch),
             "exact_below": exact_below,

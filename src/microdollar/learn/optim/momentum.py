@@ -28,8 +28,11 @@ class MomentumCode(Protocol):
 
     def encode(
         self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
-    ) -> None:
-        """Store the momentum of some rows, float32 (rows, cols), where ``keep`` is not False."""
+    ) -> Tensor:
+        """Store the momentum of some rows, float32 (rows, cols), where ``keep`` is not False.
+
+        Returns what it will be decoded to.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,11 @@ class Plain:
 
     def encode(
         self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
-    ) -> None:
+    ) -> Tensor:
         """Rounded to nearest."""
-        put(state["m"], rows, momentum.to(self.dtype), keep)
+        stored = momentum.to(self.dtype)
+        put(state["m"], rows, stored, keep)
+        return stored.float()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,9 @@ class Absent:
 
     def encode(
         self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
-    ) -> None:
+    ) -> Tensor:
         """Nothing to store."""
+        return torch.zeros_like(momentum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +96,37 @@ class Companded:
     def decode(self, state: State, rows: Rows, cols: int) -> Tensor:
         """Levels squared, times the scale of the block."""
         level = _unpack(state["m_codes"][rows], self.bits, cols).float() - self.top
-        level *= level.abs() / self.top**2
-        return level * spread(state["m_scale"][rows], cols)
+        return self._value(level, state["m_scale"][rows])
 
     def encode(
         self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
-    ) -> None:
+    ) -> Tensor:
         """The nearest level by square root; halves go to the even one."""
         scale = blocks_of(momentum).abs().amax(dim=2).to(torch.bfloat16)
         z = momentum / spread(scale, momentum.shape[1]).clamp_min(_TINY)
         level = (z.sign() * z.abs().clamp_max(1.0).sqrt() * self.top).round_()
         put(state["m_scale"], rows, scale, keep)
         put(state["m_codes"], rows, _pack((level + self.top).to(torch.uint8), self.bits), keep)
+        return self._value(level, scale)
+
+    def _value(self, level: Tensor, scale: Tensor) -> Tensor:
+        """Of levels (rows, cols), float32; overwritten."""
+        level *= level.abs() / self.top**2
+        return level * spread(scale, level.shape[1])
 
 
-_LEVELS = (0.4528, 1.510)
+INNER, OUTER = 0.4528, 1.510
+"""Levels of least squared error for a normal variable (Max 1960, table I; Lloyd 1982)."""
 _TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True, slots=True)
 class TwoBits:
-    """Four levels of a Gaussian, times the root mean square of the block.
+    """A sign, and one of two magnitudes whose ratio is fixed and whose scale is the block's.
 
-    Levels 0.4528 and 1.510 of both signs, cut at 0.9816: the quantiser of least squared error
-    for a normal variable (Max 1960, table I; Lloyd 1982).
+    Cut at the mean of the levels times the root mean square, as for a normal variable; then the
+    scale is that of least squared error. So no block is ever coded larger than it is, which
+    moments of all but equal magnitudes would be by the root mean square alone.
     """
 
     def new(self, matrix: Matrix, device: torch.device) -> State:
@@ -122,24 +135,56 @@ class TwoBits:
 
     def decode(self, state: State, rows: Rows, cols: int) -> Tensor:
         """Levels times the scale of the block."""
-        codes = _unpack(state["m_codes"][rows], 2, cols)
-        inner, outer = _LEVELS
-        table = torch.tensor([-outer, -inner, inner, outer], device=codes.device)
-        return table[codes.int()] * spread(state["m_scale"][rows], cols)
+        return self._value(_unpack(state["m_codes"][rows], 2, cols), state["m_scale"][rows])
 
     def encode(
         self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
-    ) -> None:
+    ) -> Tensor:
         """The nearest level."""
         cols = momentum.shape[1]
-        scale = (blocks_of(momentum).square().sum(dim=2) / block_widths(momentum)).sqrt_()
-        scale = scale.to(torch.bfloat16)
-        cut = sum(_LEVELS) / 2
-        edge = cut * spread(scale, cols)
-        codes = 2 + (momentum > edge).to(torch.uint8) - (momentum < 0).to(torch.uint8)
-        codes -= (momentum < -edge).to(torch.uint8)
+        blocks, widths = blocks_of(momentum), block_widths(momentum)
+        size = blocks.abs()
+        root = (blocks.square().sum(dim=2) / widths).sqrt_()
+        high = size > ((INNER + OUTER) / 2 * root)[..., None]
+        # <m, level> / <level, level>; what fills up a block adds its inner level to neither.
+        along = INNER * size.sum(dim=2) + (OUTER - INNER) * (size * high).sum(dim=2)
+        power = INNER**2 * widths + (OUTER**2 - INNER**2) * high.sum(dim=2)
+        scale = (along / power).to(torch.bfloat16)
+        high = high.flatten(1)[:, :cols]
+        codes = torch.where(momentum < 0, 1 - high.to(torch.uint8), 2 + high.to(torch.uint8))
         put(state["m_scale"], rows, scale, keep)
         put(state["m_codes"], rows, _pack(codes, 2), keep)
+        return self._value(codes, scale)
+
+    def _value(self, codes: Tensor, scale: Tensor) -> Tensor:
+        table = torch.tensor([-OUTER, -INNER, INNER, OUTER], device=codes.device)
+        return table[codes.int()] * spread(scale, codes.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class OneBit:
+    """A sign, times the mean magnitude of the block, which is the scale of least squared error."""
+
+    def new(self, matrix: Matrix, device: torch.device) -> State:
+        """Scales of 0, so that every code stands for 0."""
+        return _new(matrix, device, bits=1, zero=1)
+
+    def decode(self, state: State, rows: Rows, cols: int) -> Tensor:
+        """Plus or minus the scale of the block."""
+        return self._value(_unpack(state["m_codes"][rows], 1, cols), state["m_scale"][rows])
+
+    def encode(
+        self, state: State, rows: Rows, momentum: Tensor, keep: Tensor | None = None
+    ) -> Tensor:
+        """A zero counts as positive."""
+        scale = (blocks_of(momentum).abs().sum(dim=2) / block_widths(momentum)).to(torch.bfloat16)
+        codes = (momentum >= 0).to(torch.uint8)
+        put(state["m_scale"], rows, scale, keep)
+        put(state["m_codes"], rows, _pack(codes, 1), keep)
+        return self._value(codes, scale)
+
+    def _value(self, codes: Tensor, scale: Tensor) -> Tensor:
+        return (codes.float() * 2 - 1) * spread(scale, codes.shape[1])
 
 
 MOMENTUM: dict[str, MomentumCode] = {
@@ -148,6 +193,7 @@ MOMENTUM: dict[str, MomentumCode] = {
     "8bit": Companded(top=127, bits=8),
     "4bit": Companded(top=7, bits=4),
     "2bit": TwoBits(),
+    "1bit": OneBit(),
     "none": Absent(),
 }
 """By the names of ``m_state``."""

@@ -50,6 +50,8 @@ def check(options: Options) -> None:
     for name in ("exact_below", "seed"):
         if not isinstance(options[name], int) or options[name] < 0:
             raise ValueError(f"{name} must be a whole number of at least 0, got {options[name]!r}.")
+    if not isinstance(options["release"], bool):
+        raise ValueError(f"release must be True or False, got {options['release']!r}.")
     if options.get("amsgrad"):
         raise ValueError("amsgrad=True is not available: no maximum of second moments is kept.")
     sketch_options(options)

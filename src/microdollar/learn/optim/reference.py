@@ -29,6 +29,8 @@ class Step:
     correction2: Number
     """1 - beta2^t."""
     maximize: bool = False
+    release: bool = True
+    """Whether what a code loses of momentum moves the parameter at once."""
     key: Key | None = None
     """Of the random numbers of this parameter and step; None rounds to nearest."""
     rounding: str = "nearest"
@@ -89,9 +91,17 @@ def matrix_step(
 ) -> None:
     """Update ``param`` and ``state`` in place.
 
-    m = beta1 m + (1 - beta1) g, u = m / correction1 / (sqrt(v / correction2) + eps),
-    p = p (1 - lr weight_decay) - lr u: AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101,
-    algorithm 2) where the stored m and v were exact. The step uses m before it is encoded.
+    With q the momentum that is kept, and s = sqrt(v / correction2) + eps:
+
+        m = beta1 q + (1 - beta1) g
+        q = what m is encoded as
+        p = p (1 - lr weight_decay) - lr (m / correction1 + beta1 / (1 - beta1) (m - q)) / s
+
+    This is AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2) where the stored q
+    and v were exact. The last term is what ``step.release`` adds: what the code loses of m would
+    have moved p by beta1 + beta1^2 + ... times itself in the steps to come, and does so now.
+    Every gradient has its whole effect, and encoding changes only when. Without any momentum,
+    q = 0, it is the step along the present gradient.
 
     Args:
         param: (rows, cols), any strides and floating dtype.
@@ -119,10 +129,18 @@ def matrix_step(
         if m_state != "none":
             moved = moved.mul_(1 - step.beta1)
             moved += momentum.decode(state, rows, n_cols).mul_(step.beta1)
-            momentum.encode(state, rows, moved, step.keep)
-            moved /= step.correction1
+            kept = momentum.encode(state, rows, moved, step.keep)
+            moved = with_released(moved, kept, step)
         moved /= second.root(state, rows, n_cols, step.correction2) + step.eps
         put_moved(param, rows, moved, step)
+
+
+def with_released(momentum: Tensor, kept: Tensor, step: Step) -> Tensor:
+    """What a step follows, float32 (rows, cols): momentum, and what its code has lost of it."""
+    if not step.release:
+        return momentum / step.correction1
+    released = (momentum - kept).mul_(step.beta1 / (1 - step.beta1))
+    return released.add_(momentum / step.correction1)
 
 
 def put_moved(param: Tensor | Folded, rows: slice | Tensor, moved: Tensor, step: Step) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from microdollar.learn.optim.layout import Matrix
 from microdollar.learn.optim.momentum import MOMENTUM, Rows, State
-from microdollar.learn.optim.reference import Folded, Step, put_moved
+from microdollar.learn.optim.reference import Folded, Step, put_moved, with_released
 from microdollar.learn.optim.rounding import draw, elements_of
 from microdollar.learn.optim.second_moment import SECOND_MOMENT, Coding, Number
 from microdollar.learn.optim.sketch_places import (
@@ -206,12 +206,12 @@ def _by_rows(
             start, stop = rows.start * cols, rows.stop * cols
             estimate = read(source, places[0], start, stop, signed=True).view_as(moved)
             moved = moved.mul_(factors.fresh).add_(estimate * factors.estimate)
+            moved /= step.correction1
         elif m_state != "none":
             moved = moved.mul_(1 - step.beta1)
             moved += MOMENTUM[m_state].decode(state, rows, cols).mul_(step.beta1)
-            MOMENTUM[m_state].encode(state, rows, moved)
-        if m_state != "none":
-            moved /= step.correction1
+            kept = MOMENTUM[m_state].encode(state, rows, moved)
+            moved = with_released(moved, kept, step)
         moved /= second.root(state, rows, cols, step.correction2) + step.eps
         put_moved(param, rows, moved, step)
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from microdollar.learn.optim.exact import moment_dtype
 from microdollar.learn.optim.momentum import MOMENTUM, State
-from microdollar.learn.optim.reference import CHUNK, Step, put_moved
+from microdollar.learn.optim.reference import CHUNK, Step, put_moved, with_released
 from microdollar.learn.optim.rounding import draw, elements_of
 from microdollar.learn.optim.second_moment import SECOND_MOMENT, Coding
 
@@ -96,6 +96,5 @@ def _coded_rows(
         root = second.root(state, rows, cols, step.correction2)
     if m_state != "none":
         grad = grad * (1 - step.beta1) + momentum.decode(state, rows, cols) * step.beta1
-        momentum.encode(state, rows, grad)
-        grad = grad / step.correction1
+        grad = with_released(grad, momentum.encode(state, rows, grad), step)
     return grad / (root + step.eps)

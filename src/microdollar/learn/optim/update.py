@@ -343,6 +343,7 @@ def step_of(group: Options, count: Number, key: Key, keep: Tensor | None, *, hos
         correction1=1 - rates.beta1**count,
         correction2=1 - rates.beta2**count,
         maximize=rates.maximize,
+        release=group["release"],
         rounding=rates.rounding,
         key=key,
         keep=keep,

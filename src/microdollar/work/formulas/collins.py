@@ -7,8 +7,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-BLOCK = 128
-"""Columns that share one scale of momentum (Li et al. 2023, arXiv:2309.01507, use the same)."""
+BLOCK = 256
+"""Columns that share one scale of momentum: half the scales of Li et al. 2023
+(arXiv:2309.01507, 128), at the same loss (docs/collins.md)."""
 EXACT_BELOW = 4096
 """Elements below which a tensor keeps exact moments (bitsandbytes' and torchao's rule)."""
 NARROW = 16
@@ -18,11 +19,14 @@ STATES = {"collins": ("4bit", "factored"), "collins-mini": ("2bit", "factored")}
 COUNTER_BYTES = 4
 """Of a tensor's step counter, a float32."""
 
-_MOMENTUM_BITS = {"fp32": 32, "bf16": 16, "8bit": 8, "4bit": 4, "2bit": 2, "none": 0}
-_SCALED = ("8bit", "4bit", "2bit")
-# Decode, average (2 products and a sum), encode. Companded: subtract, square, scale; largest,
-# divide, root, scale, round. Two bits: scale; square and sum, three comparisons.
-_MOMENTUM_FLOPS = {"fp32": 3, "bf16": 3, "8bit": 11, "4bit": 11, "2bit": 9, "none": 0}
+_MOMENTUM_BITS = {"fp32": 32, "bf16": 16, "8bit": 8, "4bit": 4, "2bit": 2, "1bit": 1, "none": 0}
+_SCALED = ("8bit", "4bit", "2bit", "1bit")
+# Decode, average (2 products and a sum), encode, release (2 products, a sum). Companded: subtract,
+# square, scale; largest, divide, root, scale, round; the new level squared and scaled. Two bits:
+# scale; square and two sums, three comparisons; scale. One bit: scale; a sum, a comparison; scale.
+_MOMENTUM_FLOPS = {
+    "fp32": 3, "bf16": 6, "8bit": 16, "4bit": 16, "2bit": 14, "1bit": 10, "none": 0,
+}  # fmt: skip
 # Square and what averages it; then the root of one element. 8 bits are decoded and encoded too.
 _SECOND_FLOPS = {"fp32": 5, "factored": 4, "tile": 2, "8bit": 14, "none": 0}
 _UPDATE_FLOPS = 5

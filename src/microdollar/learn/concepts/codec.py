@@ -47,6 +47,7 @@ _HEADER = struct.Struct("<4sBBHQQ32s")
 _CHECKSUM = struct.Struct("<I")
 _BIAS = 127  # of a scale's exponent, as in E8M0
 _LARGEST_EXPONENT = 121  # 127 * 2**121 is the largest value of a block, and a float32
+_LARGEST = np.float32(2.0**128 * (1 - 2.0**-11))  # of 11 bits: a half of the largest scale
 
 
 def encode_delta(
@@ -276,13 +277,14 @@ def _encode_halves(values: Floats) -> list[bytes]:
     # The largest becomes a half in [2**14, 2**15): far from its overflow, and the smallest
     # normal half is then 2**-29 of it.
     exponent = min(max(math.frexp(largest)[1] - 15, -_BIAS), _LARGEST_EXPONENT)
-    halves = np.ldexp(values, -exponent).astype("<f2")
+    halves = np.ldexp(np.clip(values, -_LARGEST, _LARGEST), -exponent).astype("<f2")
     return [bytes([exponent + _BIAS]), halves.tobytes()]
 
 
 def _decode_halves(body: memoryview) -> Floats:
     halves = np.frombuffer(body[1:], "<f2").astype(np.float32)
-    with np.errstate(over="ignore"):  # a hostile scale; the caller refuses infinities
+    # A hostile scale or value; the caller refuses what isn't finite.
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.ldexp(halves, body[0] - _BIAS)
 
 

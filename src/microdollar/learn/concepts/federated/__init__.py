@@ -1,0 +1,1 @@
+"""Learning together without sending text: deltas, robust aggregation, Flower."""

@@ -11,9 +11,9 @@ from microdollar.errors import MissingExtraError
 from microdollar.learn.concepts.core.layout import CoreConfig, Floats, initial, views
 
 try:
-    import torch  # noqa: TID253  # lazily by the callers, as the module says
-    from torch import Tensor, nn  # noqa: TID253
-    from torch.nn import functional  # noqa: TID253
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional
 except ImportError as error:
     raise MissingExtraError("torch", "torch", "training concept models at scale") from error
 

@@ -16,7 +16,6 @@ import peers
 import torch
 import torch._dynamo
 from torch import nn
-from variants import Variant
 
 from microdollar.learn.optim import Collins
 
@@ -65,10 +64,6 @@ def collins(groups, lr, **options):
     return Collins(groups, lr=lr, betas=BETAS, **options)
 
 
-def variant(groups, lr, b1=0.9, **options):
-    return Variant(groups, lr=lr, betas=(b1, 0.99), weight_decay=0.0, **options)
-
-
 def entry(make, origin, lr=4e-3, **options) -> Entry:
     return Entry(partial(make, **options), lr, origin)
 
@@ -89,24 +84,15 @@ OPTIMIZERS: dict[str, Entry] = {
 }
 OPTIMIZERS |= {
     f"Collins {m}": entry(collins, "microdollar", m_state=m)
-    for m in ("fp32", "bf16", "8bit", "4bit", "2bit")
+    for m in ("fp32", "bf16", "8bit", "4bit", "2bit", "1bit", "none")
+}
+OPTIMIZERS |= {
+    f"Collins {m} without release": entry(collins, "microdollar", m_state=m, release=False)
+    for m in ("4bit", "2bit", "1bit")
 }
 OPTIMIZERS |= {
     f"sketch c={c}": entry(
         collins, "microdollar", m_state="sketch", v_state="sketch", compression=c
     )
     for c in (8, 16, 32, 34, 40, 64)
-}
-OPTIMIZERS |= {
-    f"proto {code} release {release:g}": entry(variant, "prototype", code=code, release=release)
-    for code in ("fp32", "4bit", "3bit-refit", "2bit-refit", "2bit-own", "ternary-refit", "1bit")
-    for release in (0.0, 1.0)
-}
-OPTIMIZERS |= {
-    "proto 2bit-refit release 1 white": entry(variant, "prototype", code="2bit-refit", white=True),
-    "proto mini": entry(variant, "prototype", code="2bit-refit1", block=256, corrected=False),
-    "proto nano": entry(variant, "prototype", code="sign", block=256, corrected=False),
-    "proto sign release 1": entry(variant, "prototype", code="sign"),
-    "proto sign release 1 clip 1": entry(variant, "prototype", code="sign", clip=1.0),
-    "proto sign release 1 white": entry(variant, "prototype", code="sign", white=True),
 }

@@ -34,6 +34,7 @@ OPTIONS = {
     "fp32": {"m_state": "fp32", "v_state": "fp32"},
 }
 FEW = ("default", "mini", "fp32")
+TRAINED = ("default", "1bit")
 
 
 class Net(nn.Module):
@@ -91,15 +92,17 @@ def all_of(net, optimizer):
 
 def replicas(rank, world, folder):
     """Whether data-parallel replicas stay the same bit for bit, with different batches."""
-    net = DistributedDataParallel(made())
-    optimizer = Collins(net.parameters(), lr=1e-2)
-    train(net, optimizer, range(STEPS), rank, world)
-    equal = True
-    for value in all_of(net.module, optimizer).values():
-        others = [torch.empty_like(value) for _ in range(world)]
-        dist.all_gather(others, value)
-        equal &= all(torch.equal(value, other) for other in others)
-    return {"equal": equal}
+    equal = {}
+    for name in TRAINED:
+        net = DistributedDataParallel(made())
+        optimizer = Collins(net.parameters(), lr=1e-2, **OPTIONS[name])
+        train(net, optimizer, range(STEPS), rank, world)
+        equal[name] = True
+        for value in all_of(net.module, optimizer).values():
+            others = [torch.empty_like(value) for _ in range(world)]
+            dist.all_gather(others, value)
+            equal[name] &= all(torch.equal(value, other) for other in others)
+    return equal
 
 
 def sharded_steps(rank, world, folder, placements=None, sizes=None, names=tuple(OPTIONS)):
@@ -212,13 +215,17 @@ def refused(rank, world, folder):
 
 def fsdp(rank, world, folder):
     """Trains with fully_shard, saves half-way, goes on; counts reductions."""
+    return {name: _fsdp(name, rank, world, folder) for name in TRAINED}
+
+
+def _fsdp(name, rank, world, folder):
     net = made()
     fully_shard(net, mesh=init_device_mesh("cpu", (world,)))
-    optimizer = Collins(net.parameters(), lr=1e-2)
+    optimizer = Collins(net.parameters(), lr=1e-2, **OPTIONS[name])
     train(net, optimizer, range(STEPS), rank, world)
     saved = all_of(net, optimizer)
     state, states = get_state_dict(net, optimizer)
-    dcp.save({"model": state, "optimizer": states}, checkpoint_id=folder / "checkpoint")
+    dcp.save({"model": state, "optimizer": states}, checkpoint_id=folder / f"checkpoint-{name}")
     here = torch.tensor([optimizer_state_bytes(optimizer)])
     dist.all_reduce(here)
     train(net, optimizer, range(STEPS, 2 * STEPS), rank, world)
@@ -237,13 +244,17 @@ def fsdp(rank, world, folder):
 
 def resumed(rank, world, folder):
     """Loads what another number of processes saved and goes on."""
+    return {name: _resumed(name, rank, world, folder) for name in TRAINED}
+
+
+def _resumed(name, rank, world, folder):
     net = made(seed=1)
     if world > 1:
         fully_shard(net, mesh=init_device_mesh("cpu", (world,)))
-    optimizer = Collins(net.parameters(), lr=1e-2)
+    optimizer = Collins(net.parameters(), lr=1e-2, **OPTIONS[name])
     state, states = get_state_dict(net, optimizer)
     loaded = {"model": state, "optimizer": states}
-    dcp.load(loaded, checkpoint_id=folder / "checkpoint", no_dist=world == 1)
+    dcp.load(loaded, checkpoint_id=folder / f"checkpoint-{name}", no_dist=world == 1)
     set_state_dict(
         net, optimizer, model_state_dict=loaded["model"], optim_state_dict=loaded["optimizer"]
     )

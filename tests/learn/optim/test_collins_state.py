@@ -114,6 +114,23 @@ def test_a_state_of_other_options_is_refused(options, words):
     assert_unchanged(optimizer, before)
 
 
+def test_release_may_change_between_steps():
+    """It says nothing about what a state means."""
+    params = parameters()
+    optimizer = stepped(params, m_state="2bit", release=False)
+    others = copy.deepcopy(params)
+    resumed = Collins(others, m_state="2bit")
+    resumed.load_state_dict(optimizer.state_dict())
+    # With the options that the state was saved with, as for any other of torch's optimizers.
+    assert resumed.param_groups[0]["release"] is False
+    resumed.param_groups[0]["release"] = True
+    step(optimizer)
+    step(resumed)
+    assert not torch.equal(params[0], others[0])
+    assert torch.equal(params[1], others[1])
+    assert torch.equal(optimizer.state[params[0]]["m_codes"], resumed.state[others[0]]["m_codes"])
+
+
 def test_adamws_state_is_refused():
     params = parameters()
     adamw = torch.optim.AdamW(params)
@@ -209,9 +226,11 @@ def test_a_scaler_leaves_scale_and_skipping_to_a_fused_step(scale):
         assert torch.equal(a, b)
 
 
-def test_torchs_scaler_works_with_it():
+@pytest.mark.parametrize("m_state", ["4bit", "2bit", "1bit"])
+@pytest.mark.parametrize("fused", [True, None])
+def test_torchs_scaler_works_with_it(m_state, fused):
     weight = nn.Parameter(torch.ones(64, 64))
-    optimizer = Collins([weight], fused=True)
+    optimizer = Collins([weight], m_state=m_state, fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     for bad in (False, True):
         before = weight.detach().clone()
@@ -265,7 +284,10 @@ def test_types_and_sizes_mix():
     assert not torch.equal(params[1], params[1].float().double())
 
 
-@pytest.mark.parametrize("options", [{}, {"m_state": "8bit", "v_state": "tile"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"m_state": "8bit", "v_state": "tile"}, {"m_state": "2bit"}, {"m_state": "1bit"}],
+)
 @pytest.mark.parametrize("rows", [40, 400])
 def test_sparse_gradients_move_only_the_rows_they_have(rows, options):
     table = nn.Embedding(rows, 32, sparse=True)
@@ -282,11 +304,13 @@ def test_sparse_gradients_move_only_the_rows_they_have(rows, options):
         assert momentum.any(dim=1).nonzero().flatten().tolist() == [1, 3, 7]
 
 
-def test_sparse_gradients_of_all_rows_are_dense_ones():
+@pytest.mark.parametrize("m_state", ["4bit", "2bit", "1bit"])
+def test_sparse_gradients_of_all_rows_are_dense_ones(m_state):
     torch.manual_seed(0)
     start = torch.randn(200, 40)
     params = [nn.Parameter(start.clone()) for _ in range(2)]
-    one, other = (Collins([param], lr=1e-2, fused=False) for param in params)
+    options = {"lr": 1e-2, "m_state": m_state, "fused": False}
+    one, other = (Collins([param], **options) for param in params)
     for number in range(3):
         grad = torch.randn(200, 40, generator=torch.Generator().manual_seed(number))
         params[0].grad = grad

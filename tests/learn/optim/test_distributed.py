@@ -20,6 +20,7 @@ from microdollar.work.formulas.collins import matrix_of, model_state_bytes
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 STEPS = 4
+TRAINED = ("default", "1bit")
 
 pytestmark = [
     pytest.mark.skipif(
@@ -91,7 +92,7 @@ def parameters(found):
 
 
 def test_replicas_are_equal_bit_for_bit(folder):
-    assert load(folder, "replicas-2") == {"equal": True}
+    assert load(folder, "replicas-2") == {"default": True, "1bit": True}
 
 
 @pytest.mark.parametrize("name", ["sharded_steps-2", "hybrid_steps-4", "flagged-2"])
@@ -144,38 +145,46 @@ def test_what_can_not_be_sharded_says_so(folder):
 
 
 def test_one_reduction_for_all_parameters(folder):
-    assert load(folder, "fsdp-2")["reductions"] == 1
+    assert [one["reductions"] for one in load(folder, "fsdp-2").values()] == [1, 1]
 
 
-def test_shards_share_the_state(folder, worker):
+@pytest.mark.parametrize("name", TRAINED)
+def test_shards_share_the_state(name, folder, worker):
     shapes = [tuple(param.shape) for param in worker["made"]().parameters()]
     columns = sum(matrix.cols for shape in shapes if (matrix := matrix_of(shape)))
     # Column statistics and counters are on both.
-    want = model_state_bytes(shapes) + 4 * columns + 4 * len(shapes)
-    assert load(folder, "fsdp-2")["state_bytes"] == want
+    m_state = worker["OPTIONS"][name].get("m_state", "4bit")
+    want = model_state_bytes(shapes, m_state) + 4 * columns + 4 * len(shapes)
+    assert load(folder, "fsdp-2")[name]["state_bytes"] == want
 
 
-def test_two_shards_train_as_one_process(folder, worker):
+@pytest.mark.parametrize("name", TRAINED)
+def test_two_shards_train_as_one_process(name, folder, worker):
     net = worker["made"]()
-    optimizer = Collins(net.parameters(), lr=1e-2, fused=False)
+    optimizer = Collins(net.parameters(), lr=1e-2, fused=False, **worker["OPTIONS"][name])
     worker["train"](net, optimizer, range(2 * STEPS))
     wanted = worker["all_of"](net, optimizer)
-    assert_same_but_for_rounding(parameters(load(folder, "fsdp-2")["end"]), parameters(wanted))
+    assert_same_but_for_rounding(
+        parameters(load(folder, "fsdp-2")[name]["end"]), parameters(wanted)
+    )
 
 
+@pytest.fixture(scope="module")
+def resumed(folder, worker):
+    """By number of processes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {4: load(folder, "resumed-4"), 1: worker["resumed"](0, 1, folder)}
+
+
+@pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.parametrize("world", [4, 1])
-def test_a_checkpoint_of_two_goes_on_with_another_number(folder, worker, world):
-    if world == 1:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = worker["resumed"](0, 1, folder)
-    else:
-        found = load(folder, "resumed-4")
-    two = load(folder, "fsdp-2")
+def test_a_checkpoint_of_two_goes_on_with_another_number(name, world, folder, resumed):
+    found, two = resumed[world][name], load(folder, "fsdp-2")[name]
     assert found["loaded"].keys() == two["saved"].keys()
-    for name, value in two["saved"].items():
-        assert torch.equal(found["loaded"][name], value), name
-        assert found["loaded"][name].dtype == value.dtype, name
+    for key, value in two["saved"].items():
+        assert torch.equal(found["loaded"][key], value), key
+        assert found["loaded"][key].dtype == value.dtype, key
     assert_same_but_for_rounding(parameters(found["end"]), parameters(two["end"]))
 
 

@@ -229,6 +229,17 @@ class Journal:
             )
         return out
 
+    def delta(self, index: int) -> bytes:
+        """The coded delta of an entry, as it was appended.
+
+        Raises:
+            JournalError: if there is no such entry, or it is no delta.
+        """
+        entry = self.find(index)
+        if entry.kind != "delta":
+            raise JournalError(f"{self.path}: entry {index} is a {entry.kind}, no delta.", index)
+        return bytes(self._file.payload(self._file.records[index]))
+
     def append(self, delta: bytes, params: Floats, gate: Mapping[str, float]) -> Entry:
         """Write an accepted delta, then add it to the parameters.
 
@@ -355,9 +366,8 @@ class Journal:
         return _Path(path.deltas + (entry.kind == "delta"), path.bytes + entry.delta_bytes)
 
     def _decoded(self, index: int) -> Floats:
-        data = bytes(self._file.payload(self._file.records[index]))
         before = self._file.records[index].meta["before"]
-        return decode_delta(data, self.config.n_params, before)
+        return decode_delta(self.delta(index), self.config.n_params, before)
 
 
 def apply_delta(delta: bytes, params: Floats, base_fingerprint: str) -> Floats:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
-Plan = Mapping[str, Mapping[str, tuple[Shape, npt.DTypeLike]]]
-"""Arrays by part and name: shape and type of each."""
+Arrays = Mapping[str, tuple[Shape, npt.DTypeLike]]
+"""Shape and type of arrays by name."""
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
@@ -20,13 +20,13 @@ class Arena:
     """Arrays of zeros in one block of memory.
 
     Args:
-        plan: what lies in it.
+        plan: what lies in it, by part.
 
     Attributes:
         bytes: by part, with what aligns its arrays.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Mapping[str, Arrays]) -> None:
         self.bytes: dict[str, int] = {}
         starts: dict[tuple[str, str], int] = {}
         end = 0

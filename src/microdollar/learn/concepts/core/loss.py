@@ -1,8 +1,7 @@
 """InfoNCE: the next concept against others (van den Oord et al. 2018, arXiv:1807.03748)."""
 
-import math
-
 import numpy as np
+import numpy.typing as npt
 
 from microdollar.learn.concepts.core.arena import Array, Shape
 from microdollar.learn.concepts.core.layout import CoreConfig
@@ -12,11 +11,10 @@ TINY = 1e-12
 
 
 def loss_shapes(config: CoreConfig, batch: int, negatives: int) -> dict[str, Shape]:
-    """Arrays by name."""
+    """Arrays by name; candidates are the targets, then the negatives."""
     many = batch + negatives
     return {
         "candidates": (many, config.dim), "scores": (batch * many,),
-        "prediction": (batch, config.dim), "product": (batch, config.dim),
         "norm": (batch, 1), "one": (batch, 1), "own": (batch,),
     }  # fmt: skip
 
@@ -27,52 +25,57 @@ class Contrast:
     def __init__(self, arrays: dict[str, Array]) -> None:
         self.at = arrays
 
-    def predict(self, out: Array) -> Array:
-        """``out`` (B, d) at unit length."""
-        b = len(out)
-        product, norm = self.at["product"][:b], self.at["norm"][:b]
+    def normalise(self, out: Array, product: Array) -> None:
+        """Give ``out`` (B, d) unit length, in place."""
+        norm = self.at["norm"][: len(out)]
         np.multiply(out, out, out=product)
         np.add.reduce(product, axis=-1, keepdims=True, out=norm)
         np.sqrt(norm, out=norm)
         np.maximum(norm, TINY, out=norm)
-        return np.divide(out, norm, out=self.at["prediction"][:b])
+        out /= norm
 
-    def loss(self, out: Array, n: int, tau: float, mask: Array | None, d_out: Array) -> float:
+    def loss(
+        self,
+        prediction: Array,
+        product: Array,
+        d_out: Array,
+        *,
+        n: int,
+        tau: float,
+        mask: npt.NDArray[np.bool_] | None,
+    ) -> float:
         """Mean over the batch of -log softmax(prediction . candidates / tau) at the target.
 
         Args:
-            out: (B, d).
-            n: how many ``candidates`` there are; the first B are the targets.
+            prediction: (B, d), the last that was normalised.
+            product: (B, d), to work in.
+            d_out: (B, d), gets the gradient of what was normalised.
+            n: how many candidates there are.
             tau: temperature.
-            mask: (B, n) bool, True where a candidate counts; a row's own target always does.
-            d_out: (B, d), gets the gradient.
+            mask: (B, n), True where a candidate counts; a row's own target always does.
         """
-        b = len(out)
-        at = self.at
-        candidates, one, own = at["candidates"][:n], at["one"][:b], at["own"][:b]
-        prediction = self.predict(out)
-        scores = at["scores"][: b * n].reshape(b, n)
+        b = len(prediction)
+        candidates, one = self.at["candidates"][:n], self.at["one"][:b]
+        scores, own = self.at["scores"][: b * n].reshape(b, n), self.at["own"][:b]
         np.matmul(prediction, candidates.T, out=scores)
         scores *= 1 / tau
-        diagonal = scores.reshape(-1)[: b * n : n + 1]
+        diagonal = scores.reshape(-1)[:: n + 1]
         np.copyto(own, diagonal)
         if mask is not None:
             np.copyto(scores, -np.inf, where=~mask)
             np.copyto(diagonal, own)
-        np.maximum.reduce(scores, axis=-1, keepdims=True, out=one)
-        scores -= one
+        scores -= np.maximum.reduce(scores, axis=-1, keepdims=True, out=one)
         own -= one[:, 0]
         np.exp(scores, out=scores)
-        np.add.reduce(scores, axis=-1, keepdims=True, out=one)
-        scores /= one
+        scores /= np.add.reduce(scores, axis=-1, keepdims=True, out=one)
         diagonal -= 1
         np.log(one, out=one)
-        loss = float(np.add.reduce(one, axis=None) - np.add.reduce(own)) / b
+        loss = (float(one.sum()) - float(own.sum())) / b
         scores *= 1 / (b * tau)
-        # Through the unit length: only what is across the prediction counts.
+        # Of a unit vector only what is across it can change.
         np.matmul(scores, candidates, out=d_out)
-        product = np.multiply(d_out, prediction, out=at["product"][:b])
+        np.multiply(d_out, prediction, out=product)
         np.add.reduce(product, axis=-1, keepdims=True, out=one)
         d_out -= np.multiply(prediction, one, out=product)
-        d_out /= at["norm"][:b]
-        return loss if math.isfinite(loss) else math.nan
+        d_out /= self.at["norm"][:b]
+        return loss

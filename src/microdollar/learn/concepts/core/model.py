@@ -1,19 +1,23 @@
 """The concept model that learns on a device: prediction, gradient and update in one arena."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from microdollar.errors import UsageError
-from microdollar.learn.concepts.core.arena import Arena, Array
+from microdollar.learn.concepts.core.arena import Arena, Array, Arrays, Shape
 from microdollar.learn.concepts.core.layout import CoreConfig, Floats, initial, views
 from microdollar.learn.concepts.core.loss import Contrast, loss_shapes
-from microdollar.learn.concepts.core.network import Network, activation_shapes
-from microdollar.learn.concepts.core.optimizers import CHUNK, optimizer_class
+from microdollar.learn.concepts.core.network import Network, activation_shapes, constant_shapes
+from microdollar.learn.concepts.core.optimizers import optimizer_class
+from microdollar.learn.concepts.core.rates import Rates
 
 VECTORS = "vectors"
 """All tensors of one dimension, which are updated as one."""
+LARGEST = 1e6
+"""What a number of a concept is below: far above what unit length allows."""
 
 
 class Core:
@@ -61,28 +65,35 @@ class Core:
         kind = optimizer_class(optimizer)
         largest = max(math.prod(shape) for shape in matrices.values())
         n = config.n_vectors + largest if fused else config.n_params
-        state = kind.shapes({VECTORS: (config.n_vectors,), **matrices})
-        plan = {
+        tensors = {VECTORS: (config.n_vectors,), **matrices}
+        floats: dict[str, dict[str, Shape]] = {
             "parameters": {"flat": (config.n_params,)},
             "gradients": {"flat": (n,)},
-            "optimizer": state,
-            "activations": activation_shapes(config, batch),
+            "activations": activation_shapes(config, batch, config.context),
+            "scratch": constant_shapes(config, batch),
             "loss": loss_shapes(config, batch, negatives),
-            "scratch": {"piece": (CHUNK,)},
         }
-        self.arena = Arena(
-            {part: {k: (shape, dtype) for k, shape in of.items()} for part, of in plan.items()}
-        )
+        plan: dict[str, Arrays] = {
+            part: {name: (shape, dtype) for name, shape in arrays.items()}
+            for part, arrays in floats.items()
+        }
+        self.arena = Arena({**plan, "optimizer": kind.plan(tensors, dtype)})
         self.params: Floats = self.arena["parameters"]["flat"]
         self._gradients: Floats = self.arena["gradients"]["flat"]
-        tensors = views(self.params, config)
+        views_of = views(self.params, config)
         self._vectors = self.params[: config.n_vectors]
-        self._matrices = {name: tensors[name] for name in matrices}
+        self._matrices = {name: views_of[name] for name in matrices}
         self._network = Network(
-            config, tensors, self._places_of_gradients(), self.arena["activations"]
+            config,
+            views_of,
+            self._places_of_gradients(),
+            self.arena["activations"],
+            self.arena["scratch"],
         )
         self._contrast = Contrast(self.arena["loss"])
-        self._optimizer = kind(self.arena["optimizer"], self.arena["scratch"]["piece"])
+        self._optimizer = kind(tensors, self.arena["optimizer"])
+        self._steps = 0
+        self._seen = 0
         self.load(initial(config, seed) if params is None else params)
 
     @property
@@ -111,6 +122,13 @@ class Core:
         if not np.isfinite(params).all():
             raise UsageError(f"parameter {int(np.argmin(np.isfinite(params)))} is not finite.")
         self.params[:] = params
+        self._seen = 0
+
+    def reset_optimizer(self) -> None:
+        """Forget all moments and the count of steps."""
+        for array in self.arena["optimizer"].values():
+            array.fill(0)
+        self._steps = 0
 
     def predict(self, contexts: Floats, lengths: npt.ArrayLike | None = None) -> Floats:
         """The next concept of each context.
@@ -125,13 +143,12 @@ class Core:
         Raises:
             UsageError: if a shape, a length or a number can't be.
         """
-        self._take_contexts(contexts, lengths)
-        self._network.forward()
-        return self._contrast.predict(self._network.at["out"]).copy()
+        self._look(contexts, lengths)
+        return self._network.at["out"].copy()
 
     def loss_and_grad(
         self,
-        contexts: Floats,
+        contexts: Floats | None,
         lengths: npt.ArrayLike | None,
         targets: Floats,
         negatives: Floats,
@@ -141,10 +158,11 @@ class Core:
         """InfoNCE of a batch, its gradients in ``grads``.
 
         Args:
-            contexts: (B, T, dim), the newest last.
+            contexts: (B, T, dim), the newest last; None for those of the last ``predict``, whose
+                work is then not done again.
             lengths: (B,), or None for all of T.
             targets: (B, dim), the concepts that came next.
-            negatives: (M, dim); those of other rows are candidates too.
+            negatives: (M, dim); targets of other rows are candidates too.
             tau: temperature.
             mask: (B, B + M), False where a candidate (first the targets, then the negatives)
                 does not count; a row's own target always counts.
@@ -153,7 +171,8 @@ class Core:
             The mean loss, in nats.
 
         Raises:
-            UsageError: if a shape, a length or a number can't be, or the core is fused.
+            UsageError: if a shape, a length or a number can't be, if there was no ``predict``
+                since the last update, or if the core is fused.
         """
         _ = self.grads
         loss = self._backward(contexts, lengths, targets, negatives, tau, mask)
@@ -168,15 +187,11 @@ class Core:
             UsageError: if a rate is negative or not finite, or the core is fused.
         """
         _ = self.grads
-        self._begin(lr, weight_decay)
-        grads = self._network.grads
-        self._optimizer.update(VECTORS, self._vectors, self._gradients[: len(self._vectors)])
-        for name, tensor in self._matrices.items():
-            self._optimizer.update(name, tensor, grads[name])
+        self._update(lr, weight_decay, lambda name: self._network.grads[name])
 
     def train_step(
         self,
-        contexts: Floats,
+        contexts: Floats | None,
         lengths: npt.ArrayLike | None,
         targets: Floats,
         negatives: Floats,
@@ -188,13 +203,11 @@ class Core:
     ) -> float:
         """Both in one; arguments and errors as of ``loss_and_grad`` and ``step``.
 
-        Each matrix is updated as soon as its gradient is made, so that it is still in the cache.
+        Each matrix is updated as soon as its gradient is made, while that is in the cache.
         """
+        _check_rates(lr, weight_decay)
         loss = self._backward(contexts, lengths, targets, negatives, tau, mask)
-        self._begin(lr, weight_decay)
-        self._optimizer.update(VECTORS, self._vectors, self._gradients[: len(self._vectors)])
-        for name, tensor in self._matrices.items():
-            self._optimizer.update(name, tensor, self._network.matrix_gradient(name))
+        self._update(lr, weight_decay, self._network.matrix_gradient)
         return loss
 
     def _places_of_gradients(self) -> dict[str, Floats]:
@@ -208,15 +221,27 @@ class Core:
             start += size if len(shape) == 1 else 0
         return found
 
-    def _begin(self, lr: float, weight_decay: float) -> None:
-        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not (math.isfinite(value) and value >= 0):
-                raise UsageError(f"{name} is a number of at least 0, not {value}.")
-        self._optimizer.begin(lr, weight_decay)
+    def _update(self, lr: float, weight_decay: float, gradient_of: Callable[[str], Array]) -> None:
+        _check_rates(lr, weight_decay)
+        self._steps += 1
+        self._seen = 0
+        rates = Rates(step=self._steps, lr=lr, weight_decay=weight_decay)
+        vectors = self._gradients[: len(self._vectors)]
+        self._optimizer.update(VECTORS, self._vectors, vectors, rates)
+        for name, tensor in self._matrices.items():
+            self._optimizer.update(name, tensor, gradient_of(name), rates)
+
+    def _look(self, contexts: Floats, lengths: npt.ArrayLike | None) -> None:
+        """Forward, to a prediction in ``out``."""
+        self._seen = 0
+        self._take_contexts(contexts, lengths)
+        self._network.forward()
+        self._contrast.normalise(self._network.at["out"], self._network.at["product"])
+        self._seen = len(contexts)
 
     def _backward(
         self,
-        contexts: Floats,
+        contexts: Floats | None,
         lengths: npt.ArrayLike | None,
         targets: Floats,
         negatives: Floats,
@@ -225,55 +250,96 @@ class Core:
     ) -> float:
         if not (math.isfinite(tau) and tau > 0):
             raise UsageError(f"tau is a positive number, not {tau}.")
-        b, d = len(contexts), self.config.dim
-        _check("targets", targets, (b, d))
-        m = negatives.shape[0]
-        if m > self.negatives:
-            raise UsageError(f"{m} negatives, where this core has room for {self.negatives}.")
-        _check("negatives", negatives, (m, d))
-        if mask is not None and (mask.shape != (b, b + m) or mask.dtype != np.bool_):
+        b = self._seen if contexts is None else len(contexts)
+        if b == 0 and contexts is None:
+            raise UsageError("no prediction since the last update: predict, or give contexts.")
+        n = self._take_candidates(b, targets, negatives)
+        if mask is not None and (mask.shape != (b, n) or mask.dtype != np.bool_):
             raise UsageError(
-                f"mask should be bool of shape {(b, b + m)}, "
+                f"mask should be bool of shape {(b, n)}, "
                 f"and it is {mask.dtype} of shape {mask.shape}."
             )
-        self._take_contexts(contexts, lengths)
-        candidates = self.arena["loss"]["candidates"]
-        candidates[:b], candidates[b : b + m] = targets, negatives
-        network = self._network
-        network.forward()
-        loss = self._contrast.loss(network.at["out"], b + m, tau, mask, network.at["d_out"])
-        network.backward()
+        if contexts is not None:
+            self._look(contexts, lengths)
+        at = self._network.at
+        loss = self._contrast.loss(at["out"], at["product"], at["d_out"], n=n, tau=tau, mask=mask)
+        self._seen = 0
+        self._network.backward()
         return loss
+
+    def _take_candidates(self, b: int, targets: Floats, negatives: Floats) -> int:
+        """Copy them side by side; how many there are."""
+        d, m = self.config.dim, len(negatives)
+        _check_shape("targets", targets, (b, d))
+        _check_shape("negatives", negatives, (m, d))
+        if not (b <= self.batch and m <= self.negatives):
+            raise UsageError(
+                f"{b} targets and {m} negatives, where this core has room for {self.batch} "
+                f"and {self.negatives}."
+            )
+        candidates = self.arena["loss"]["candidates"][: b + m]
+        candidates[:b], candidates[b:] = targets, negatives
+        if not _all_finite(candidates):
+            _refuse_infinite("targets", candidates[:b])
+            _refuse_infinite("negatives", candidates[b:])
+        return b + m
 
     def _take_contexts(self, contexts: Floats, lengths: npt.ArrayLike | None) -> None:
         b, t = len(contexts), self.config.context
         if not 1 <= b <= self.batch:
             raise UsageError(f"{b} contexts, where this core has room for 1 to {self.batch}.")
-        _check("contexts", contexts, (b, t, self.config.dim))
-        sizes = np.full(b, t) if lengths is None else np.asarray(lengths)
-        if sizes.shape != (b,) or sizes.dtype.kind not in "iu":
-            raise UsageError(
-                f"lengths should be whole numbers of shape {(b,)}, "
-                f"and they are {sizes.dtype} of shape {sizes.shape}."
-            )
-        if sizes.min() < 1 or sizes.max() > t:
-            raise UsageError(f"lengths are from 1 to {t}, not {sizes.min()} to {sizes.max()}.")
-        if b != self._network.batch:
-            self._network.resize(b)
-        at = self._network.at
-        at["contexts"][:], at["absent"][:] = contexts, 0
+        _check_shape("contexts", contexts, (b, t, self.config.dim))
+        sizes = [t] * b if lengths is None else _whole_numbers(lengths, b)
+        if min(sizes) < 1 or max(sizes) > t:
+            raise UsageError(f"lengths are from 1 to {t}, not {min(sizes)} to {max(sizes)}.")
+        # One place alone would make for slow products, see Network._outer.
+        places = max(*sizes, min(2, t))
+        self._network.resize(b, places)
+        taken, absent = self._network.at["contexts"], self._network.at["absent"]
+        taken[:] = contexts[:, t - places :]
+        absent[:] = 0
         for row, size in enumerate(sizes):
-            at["contexts"][row, : t - size] = 0
-            at["absent"][row, : t - size] = -np.inf
+            if size < places:
+                taken[row, : places - size] = 0
+                absent[row, : places - size] = -np.inf
+        if not _all_finite(taken):
+            _refuse_infinite("contexts", taken)
 
 
-def _check(name: str, values: Array, shape: tuple[int, ...]) -> None:
-    """Refuse what has another shape, or is not finite."""
+def _check_rates(lr: float, weight_decay: float) -> None:
+    for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+        if not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"{name} is a number of at least 0, not {value}.")
+
+
+def _check_shape(name: str, values: Array, shape: Shape) -> None:
     if values.shape != shape or values.dtype.kind != "f":
         raise UsageError(
             f"{name} should be floats of shape {shape}, "
             f"and they are {values.dtype} of shape {values.shape}."
         )
-    if not np.isfinite(values).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise UsageError(f"{name} hold {values[place]} at {place}; concepts are finite.")
+
+
+def _all_finite(values: Array) -> bool:
+    """In one pass and without an array of answers; contiguous."""
+    flat = values.reshape(-1)
+    return math.isfinite(np.dot(flat, flat))
+
+
+def _refuse_infinite(name: str, values: Array) -> None:
+    """Refuse what is not finite, or so large that its square is not."""
+    large = ~(np.abs(values) < LARGEST)
+    if large.any():
+        place = tuple(int(i) for i in np.argwhere(large)[0])
+        raise UsageError(f"{name} hold {values[place]} at {place}; concepts have unit length.")
+
+
+def _whole_numbers(lengths: npt.ArrayLike, b: int) -> list[int]:
+    sizes = np.asarray(lengths)
+    if sizes.shape != (b,) or sizes.dtype.kind not in "iu":
+        raise UsageError(
+            f"lengths should be whole numbers of shape {(b,)}, "
+            f"and they are {sizes.dtype} of shape {sizes.shape}."
+        )
+    found: list[int] = sizes.tolist()
+    return found

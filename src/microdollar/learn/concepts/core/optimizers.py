@@ -1,76 +1,112 @@
-"""Optimizers with their state in the arena, in few passes over pieces that fit the cache."""
+"""Optimizers whose state lies in the arena, in few passes over pieces that fit the cache."""
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from microdollar.errors import UnknownNameError
-from microdollar.learn.concepts.core.arena import Array, Shape
+from microdollar.learn.concepts.core.arena import Array, Arrays, Shape
+from microdollar.learn.concepts.core.lowbit import CodedMatrix, coded_plan, work_plan
+from microdollar.learn.concepts.core.rates import Rates
 
-CHUNK = 2**14
-"""Numbers that are updated at a time."""
+CHUNK = 2**15
+"""Numbers of a piece: with gradient and both moments, half a megabyte."""
 
 
 class Optimizer(Protocol):
     """Updates tensors one by one, in any order, each once a step."""
 
-    def begin(self, lr: float, weight_decay: float) -> None:
-        """Start a step with its learning rate and decoupled weight decay."""
+    def __init__(self, tensors: Mapping[str, Shape], arrays: dict[str, Array]) -> None:
+        """``arrays`` are of ``plan``, zeros."""
 
-    def update(self, name: str, param: Array, grad: Array) -> None:
-        """Update a tensor in place; its gradient may be overwritten."""
+    @staticmethod
+    def plan(tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
+        """Its state for tensors of these shapes, and what it works in."""
+
+    def update(self, name: str, param: Array, grad: Array, rates: Rates) -> None:
+        """Update a tensor in place; its gradient is used up."""
 
 
 class Adam:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2)."""
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2).
 
-    beta1, beta2, eps = 0.9, 0.999, 1e-8
+    Kept are m / (1 - beta1) and v / (1 - beta2), so that a gradient is added as it is.
+    """
 
-    def __init__(self, state: dict[str, Array], scratch: Array) -> None:
-        self.state, self.scratch, self.steps = state, scratch, 0
+    def __init__(self, tensors: Mapping[str, Shape], arrays: dict[str, Array]) -> None:
+        self.moments = {name: (arrays[f"{name}.m"], arrays[f"{name}.v"]) for name in tensors}
 
     @staticmethod
-    def shapes(tensors: dict[str, Shape]) -> dict[str, Shape]:
-        """Both moments of each tensor."""
+    def plan(tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
+        """Both moments."""
         return {
-            f"{name}.{moment}": (math.prod(shape),)
+            f"{name}.{moment}": ((math.prod(shape),), dtype)
             for name, shape in tensors.items()
             for moment in ("m", "v")
         }
 
-    def begin(self, lr: float, weight_decay: float) -> None:
-        """Count the step."""
-        self.steps += 1
-        self._decay = 1 - lr * weight_decay
-        # m / (1 - beta1^t) over sqrt(v / (1 - beta2^t)) + eps, with one factor before both.
-        root = math.sqrt(1 - self.beta2**self.steps)
-        self._rate = lr * root / (1 - self.beta1**self.steps)
-        self._eps = self.eps * root
+    def update(self, name: str, param: Array, grad: Array, rates: Rates) -> None:
+        """The gradient becomes what is subtracted."""
+        # lr m' / (sqrt(v') + eps), m' and v' corrected, with one factor before all of it.
+        root = math.sqrt(rates.correction2 / (1 - rates.beta2))
+        rate = rates.lr * root * (1 - rates.beta1) / rates.correction1
+        eps = rates.eps * root
+        for p, g, m, v in _pieces(param, grad, *self.moments[name]):
+            m *= rates.beta1
+            m += g
+            np.multiply(g, g, out=g)
+            v *= rates.beta2
+            v += g
+            np.sqrt(v, out=g)
+            g += eps
+            np.divide(m, g, out=g)
+            g *= rate
+            if rates.kept != 1:
+                p *= rates.kept
+            p -= g
 
-    def update(self, name: str, param: Array, grad: Array) -> None:
-        """In pieces of ``CHUNK``."""
-        m, v = self.state[f"{name}.m"], self.state[f"{name}.v"]
-        flat, slope = param.reshape(-1), grad.reshape(-1)
-        for start in range(0, len(flat), CHUNK):
-            part = slice(start, start + CHUNK)
-            self._piece(flat[part], slope[part], m[part], v[part])
 
-    def _piece(self, p: Array, g: Array, m: Array, v: Array) -> None:
-        spare = self.scratch[: len(p)]
-        m *= self.beta1
-        m += np.multiply(g, 1 - self.beta1, out=spare)
-        v *= self.beta2
-        g *= g
-        g *= 1 - self.beta2
-        v += g
-        np.sqrt(v, out=spare)
-        spare += self._eps
-        np.divide(m, spare, out=spare)
-        spare *= self._rate
-        if self._decay != 1:
-            p *= self._decay
-        p -= spare
+class LowBitAdam:
+    """Collins (see `learn.optim`): momentum of matrices in ``bits``, their second moment factored.
+
+    What `work.formulas.collins.matrix_of` makes no matrix of keeps Adam's moments.
+    """
+
+    bits = 4
+
+    def __init__(self, tensors: Mapping[str, Shape], arrays: dict[str, Array]) -> None:
+        self.coded = {
+            name: CodedMatrix(name, shape, self.bits, arrays)
+            for name, shape in tensors.items()
+            if coded_plan(name, shape, self.bits, np.float32)
+        }
+        exact = {name: shape for name, shape in tensors.items() if name not in self.coded}
+        self.exact = Adam(exact, arrays)
+
+    @classmethod
+    def plan(cls, tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
+        """Codes, scales and factors; moments of the rest."""
+        found = dict(work_plan(dtype))
+        for name, shape in tensors.items():
+            coded = coded_plan(name, shape, cls.bits, dtype)
+            found |= coded or Adam.plan({name: shape}, dtype)
+        return found
+
+    def update(self, name: str, param: Array, grad: Array, rates: Rates) -> None:
+        """As the tensor is kept."""
+        if name in self.coded:
+            self.coded[name].update(param, grad, rates)
+        else:
+            self.exact.update(name, param, grad, rates)
+
+
+class TwoBitAdam(LowBitAdam):
+    """With momentum in two bits."""
+
+    bits = 2
 
 
 class Sgd:
@@ -78,35 +114,34 @@ class Sgd:
 
     momentum = 0.9
 
-    def __init__(self, state: dict[str, Array], scratch: Array) -> None:
-        self.state, self.scratch = state, scratch
+    def __init__(self, tensors: Mapping[str, Shape], arrays: dict[str, Array]) -> None:
+        self.moments = {name: arrays[f"{name}.m"] for name in tensors}
 
     @staticmethod
-    def shapes(tensors: dict[str, Shape]) -> dict[str, Shape]:
-        """The momentum of each tensor."""
-        return {f"{name}.m": (math.prod(shape),) for name, shape in tensors.items()}
+    def plan(tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
+        """The momentum."""
+        return {f"{name}.m": ((math.prod(shape),), dtype) for name, shape in tensors.items()}
 
-    def begin(self, lr: float, weight_decay: float) -> None:
-        """Keep both."""
-        self._lr, self._decay = lr, 1 - lr * weight_decay
-
-    def update(self, name: str, param: Array, grad: Array) -> None:
-        """In pieces of ``CHUNK``."""
-        m, flat, slope = self.state[f"{name}.m"], param.reshape(-1), grad.reshape(-1)
-        for start in range(0, len(flat), CHUNK):
-            part = slice(start, start + CHUNK)
-            m[part] *= self.momentum
-            m[part] += slope[part]
-            if self._decay != 1:
-                flat[part] *= self._decay
-            spare = self.scratch[: len(flat[part])]
-            flat[part] -= np.multiply(m[part], self._lr, out=spare)
+    def update(self, name: str, param: Array, grad: Array, rates: Rates) -> None:
+        """The gradient becomes what is subtracted."""
+        for p, g, m in _pieces(param, grad, self.moments[name]):
+            m *= self.momentum
+            m += g
+            np.multiply(m, rates.lr, out=g)
+            if rates.kept != 1:
+                p *= rates.kept
+            p -= g
 
 
-OPTIMIZERS = {"sgd": Sgd, "adam": Adam}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": Sgd,
+    "adam": Adam,
+    "adam-lowbit": LowBitAdam,
+    "adam-2bit": TwoBitAdam,
+}
 
 
-def optimizer_class(name: str) -> type[Sgd] | type[Adam]:
+def optimizer_class(name: str) -> type[Optimizer]:
     """By name.
 
     Raises:
@@ -115,3 +150,9 @@ def optimizer_class(name: str) -> type[Sgd] | type[Adam]:
     if name not in OPTIMIZERS:
         raise UnknownNameError("optimizer", name, OPTIMIZERS)
     return OPTIMIZERS[name]
+
+
+def _pieces(*tensors: Array) -> Iterator[tuple[Array, ...]]:
+    flat = [tensor.reshape(-1) for tensor in tensors]
+    for start in range(0, len(flat[0]), CHUNK):
+        yield tuple(tensor[start : start + CHUNK] for tensor in flat)

@@ -1,0 +1,198 @@
+"""Collins' step of a matrix in numpy: momentum of 4 or 2 bits, a factored second moment.
+
+The codes are those of `learn.optim.momentum`, the step is that of `learn.optim.reference`, with
+release; they are written again because those need torch.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from microdollar.learn.concepts.core.arena import Array, Arrays, Shape
+from microdollar.learn.concepts.core.rates import Rates
+from microdollar.work.formulas.collins import BLOCK, matrix_of
+
+ROWS = 64
+"""Of a piece that is updated at a time, of at most ``BLOCK`` columns."""
+TOP = 7
+"""Of the 4-bit levels -7..7, which are squared."""
+INNER, OUTER = 0.4528, 1.510
+"""Levels of 2 bits, of least squared error for a normal variable (Max 1960, table I)."""
+TINY = float(np.finfo(np.float32).tiny)
+
+
+def work_plan(dtype: npt.DTypeLike) -> Arrays:
+    """What all matrices are updated in."""
+    return {
+        "momentum": ((ROWS, BLOCK), dtype), "kept": ((ROWS, BLOCK), dtype),
+        "codes": ((ROWS, BLOCK), np.uint8), "signs": ((ROWS, BLOCK), np.uint8),
+    }  # fmt: skip
+
+
+def coded_plan(name: str, shape: Shape, bits: int, dtype: npt.DTypeLike) -> Arrays:
+    """State of a tensor; empty if it keeps exact moments.
+
+    That is as in `learn.optim`, and so where a row's codes would not fill whole bytes.
+    """
+    matrix = matrix_of(shape)
+    if matrix is None or shape[1] * bits % 8:
+        return {}
+    rows, cols = shape
+    return {
+        f"{name}.codes": ((rows, cols * bits // 8), np.uint8),
+        f"{name}.scale": ((rows, matrix.blocks), np.uint16),
+        f"{name}.row": ((rows,), dtype), f"{name}.col": ((cols,), dtype),
+    }  # fmt: skip
+
+
+class CodedMatrix:
+    """A matrix with its state in few bits.
+
+    Args:
+        name: of the tensor.
+        shape: its rows and columns.
+        bits: of a number of momentum, 4 or 2.
+        arrays: of ``coded_plan`` and ``work_plan``.
+    """
+
+    def __init__(self, name: str, shape: Shape, bits: int, arrays: dict[str, Array]) -> None:
+        self.rows, self.cols = shape
+        self.bits, self.arrays = bits, arrays
+        self.codes, self.scale = arrays[f"{name}.codes"], arrays[f"{name}.scale"]
+        self.row, self.col = arrays[f"{name}.row"], arrays[f"{name}.col"]
+        if bits == 4:
+            levels = [level * abs(level) / TOP**2 for level in range(-TOP, TOP + 2)]
+        else:
+            levels = [-OUTER, -INNER, INNER, OUTER]
+        self._levels_of_bytes = _levels_of_bytes(levels, bits, self.row.dtype)
+
+    def update(self, param: Array, grad: Array, rates: Rates) -> None:
+        """One step, in place.
+
+        Args:
+            param: (rows, cols).
+            grad: (rows, cols).
+            rates: of the step.
+        """
+        share = 1 - rates.beta2
+        self.row *= rates.beta2
+        self.row += np.einsum("ij,ij->i", grad, grad) * (share / self.cols)
+        self.col *= rates.beta2
+        self.col += np.einsum("ij,ij->j", grad, grad) * (share / self.rows)
+        mean = max(float(self.row.mean()) * rates.correction2, TINY)
+        row_roots, col_roots = np.sqrt(self.row / mean), np.sqrt(self.col)
+        each = 8 // self.bits
+        for top in range(0, self.rows, ROWS):
+            part = slice(top, top + ROWS)
+            for block, left in enumerate(range(0, self.cols, BLOCK)):
+                columns = slice(left, min(left + BLOCK, self.cols))
+                codes = self.codes[part, columns.start // each : columns.stop // each]
+                moved, spare = self._follow(
+                    grad[part, columns], codes, self.scale[part, block], rates
+                )
+                np.multiply(row_roots[part, None], col_roots[columns], out=spare)
+                spare += rates.eps
+                moved /= spare
+                moved *= rates.lr
+                p = param[part, columns]
+                if rates.kept != 1:
+                    p *= rates.kept
+                p -= moved
+
+    def _follow(self, grad: Array, codes: Array, scale: Array, rates: Rates) -> tuple[Array, Array]:
+        """Take a gradient into momentum; what to follow, and an array to work in.
+
+        With q what the momentum m is kept as: m / correction1 + beta1 / (1 - beta1) (m - q).
+        """
+        momentum, kept = (_corner(self.arrays[name], grad.shape) for name in ("momentum", "kept"))
+        self._decode(codes, scale, momentum)
+        momentum *= rates.beta1
+        momentum += np.multiply(grad, 1 - rates.beta1, out=kept)
+        if self.bits == 4:
+            self._encode_companded(momentum, codes, scale, kept)
+        else:
+            self._encode_two_bits(momentum, codes, scale, kept)
+        self._decode(codes, scale, kept)
+        released = rates.beta1 / (1 - rates.beta1)
+        kept *= released
+        momentum *= 1 / rates.correction1 + released
+        momentum -= kept
+        return momentum, kept
+
+    def _decode(self, codes: Array, scale: Array, out: Array) -> None:
+        """Packed codes and scales of their rows, to numbers."""
+        levels = out.reshape(*codes.shape, 8 // self.bits)
+        np.take(self._levels_of_bytes, codes, axis=0, out=levels, mode="clip")
+        out *= from_bfloat16(scale)[:, None]
+
+    def _encode_companded(self, m: Array, packed: Array, scale: Array, spare: Array) -> None:
+        """The nearest level by square root of m over the largest of its row."""
+        codes, signs = (_corner(self.arrays[name], m.shape) for name in ("codes", "signs"))
+        np.abs(m, out=spare)
+        scale[:] = to_bfloat16(np.maximum.reduce(spare, axis=1))
+        spare /= np.maximum(from_bfloat16(scale), TINY)[:, None]
+        np.minimum(spare, 1, out=spare)
+        np.sqrt(spare, out=spare)
+        spare *= TOP
+        np.rint(spare, out=spare)
+        np.copyto(codes, spare, casting="unsafe")
+        # 7 + level, or 7 - level, modulo 256: a negative number's factor is 255.
+        np.less(m, 0, out=signs.view(np.bool_))
+        signs *= 254
+        signs += 1
+        codes *= signs
+        codes += TOP
+        _pack(codes, packed, 4)
+
+    def _encode_two_bits(self, m: Array, packed: Array, scale: Array, spare: Array) -> None:
+        """A sign, and which of two magnitudes; the scale is that of least squared error."""
+        codes, signs = (_corner(self.arrays[name], m.shape) for name in ("codes", "signs"))
+        width = m.shape[1]
+        np.abs(m, out=spare)
+        root = np.sqrt(np.einsum("ij,ij->i", m, m) / width)
+        high = codes.view(np.bool_)
+        np.greater(spare, ((INNER + OUTER) / 2 * root)[:, None], out=high)
+        along = INNER * np.add.reduce(spare, axis=1)
+        spare *= codes
+        along += (OUTER - INNER) * np.add.reduce(spare, axis=1)
+        count = np.count_nonzero(high, axis=1)
+        scale[:] = to_bfloat16(along / (INNER**2 * width + (OUTER**2 - INNER**2) * count))
+        # 2 + high, or 1 - high where m is negative, which is that with both bits turned.
+        np.less(m, 0, out=signs.view(np.bool_))
+        signs *= 3
+        codes += 2
+        codes ^= signs
+        _pack(codes, packed, 2)
+
+
+def to_bfloat16(values: Array) -> npt.NDArray[np.uint16]:
+    """Bits of the nearest bfloat16, ties to even; finite values."""
+    bits = values.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """The numbers of those bits."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _levels_of_bytes(levels: list[float], bits: int, dtype: npt.DTypeLike) -> Array:
+    """What each byte's codes stand for, (256, 8 / bits), the lowest bits first."""
+    bytes_ = np.arange(256)
+    codes = [bytes_ >> (bits * place) & (2**bits - 1) for place in range(8 // bits)]
+    return np.array(levels, dtype)[np.stack(codes, axis=1)]
+
+
+def _pack(codes: Array, packed: Array, bits: int) -> None:
+    """Codes (rows, cols) to bytes, the first column in the lowest bits; codes are used up."""
+    while bits < 8:
+        pairs = codes.view("<u2")
+        pairs |= pairs >> (8 - bits)
+        codes = pairs.astype(np.uint8)
+        bits *= 2
+    packed[:] = codes
+
+
+def _corner(array: Array, shape: Shape) -> Array:
+    """Contiguous (rows, cols) in the memory of a larger array."""
+    rows, cols = shape
+    return array.reshape(-1)[: rows * cols].reshape(rows, cols)

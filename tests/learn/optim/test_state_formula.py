@@ -49,6 +49,19 @@ def test_of_modules(name, m_state):
         assert stepped(module, m_state=m_state, v_state=v_state) == want
 
 
+@pytest.mark.parametrize("m_state", ["4bit", "1bit"])
+@pytest.mark.parametrize(
+    ("dtype", "moment_bytes"), [(torch.float64, 8), (torch.bfloat16, 4), (torch.float16, 4)]
+)
+def test_of_parameters_of_other_types(dtype, moment_bytes, m_state):
+    """Exact moments are as wide as a float64 parameter, and never narrower than float32."""
+    module = MODULES["conv"]().to(dtype)
+    shapes = [p.shape for p in module.parameters()]
+    want = model_state_bytes(shapes, m_state, moment_bytes=moment_bytes)
+    assert stepped(module, m_state=m_state) == want
+    assert want > model_state_bytes(shapes, m_state) or moment_bytes == 4
+
+
 @pytest.mark.parametrize("name", STATES)
 def test_the_plans_names_are_the_classes(name):
     module = MODULES["attention"]()

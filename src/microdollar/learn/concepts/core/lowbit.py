@@ -179,7 +179,8 @@ def _levels_of_bytes(levels: list[float], bits: int, dtype: npt.DTypeLike) -> Ar
     """What each byte's codes stand for, (256, 8 / bits), the lowest bits first."""
     bytes_ = np.arange(256)
     codes = [bytes_ >> (bits * place) & (2**bits - 1) for place in range(8 // bits)]
-    return np.array(levels, dtype)[np.stack(codes, axis=1)]
+    found: Array = np.array(levels, dtype)[np.stack(codes, axis=1)]
+    return found
 
 
 def _pack(codes: Array, packed: Array, bits: int) -> None:

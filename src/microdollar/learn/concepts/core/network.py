@@ -27,8 +27,8 @@ def activation_shapes(config: CoreConfig, batch: int, places: int) -> dict[str, 
     b, t, n = batch, places, batch * places
     d, w, h = config.dim, config.width, config.heads
     return {
-        "contexts": (b, t, d), "absent": (b, t), "column": (n,),
-        "hat_in": (n, d), "spare": (n, max(d, w)),
+        "contexts": (b, t, d), "absent": (b, t), "mean_in": (n,), "rstd_in": (n,),
+        "spare": (n, max(d, w)), "column": (n,),
         "hat_att": (n, w), "rstd_att": (n,), "rows_att": (n, w),
         # Both halves side by side are the two factors of the gradient of rows_att:
         # attention and its gradient, the gradient of what it pools and the query's image.
@@ -91,10 +91,10 @@ class Network:
     def forward(self) -> None:
         """From ``contexts`` and ``absent`` (0, or -inf where there is no concept) to ``out``."""
         at, p, t = self.at, self.params, self.places
-        contexts, hat, x = at["contexts"], at["hat_in"], at["hat_att"]
+        contexts, x = at["contexts"], at["hat_att"]
         rows = self._spare(self.config.dim)
-        self._normalise(contexts.reshape(hat.shape), hat, at["column"], rows)
-        np.multiply(hat, p["norm_in_scale"], out=rows)
+        self._normalise(self._rows_in(), rows, at["mean_in"], at["rstd_in"])
+        rows *= p["norm_in_scale"]
         rows += p["norm_in_shift"]
         np.matmul(rows, p["w_in"], out=x)
         x += p["b_in"]
@@ -115,7 +115,7 @@ class Network:
         """From x, which becomes ``hat_att``, to ``heads``."""
         at, p = self.at, self.params
         rows, u, att, heads = at["rows_att"], at["sums"][:, 1], at["weights"][:, 0], at["heads"]
-        self._normalise(x, x, at["rstd_att"], rows)
+        self._normalise(x, x, at["column"], at["rstd_att"])
         np.multiply(x, p["norm_att_scale"], out=rows)
         rows += p["norm_att_shift"]
         rows = self._places(rows)
@@ -133,7 +133,7 @@ class Network:
     def _read_out(self, y: Array) -> None:
         at, p = self.at, self.params
         rows, tanh, gelu = at["rows_out"], at["tanh"], at["gelu"]
-        self._normalise(y, at["hat_out"], at["rstd_out"], rows)
+        self._normalise(y, at["hat_out"], at["column"][: len(y)], at["rstd_out"])
         np.multiply(at["hat_out"], p["norm_out_scale"], out=rows)
         rows += p["norm_out_shift"]
         # gelu(x) = x (1 + tanh(ROOT (x + CUBIC x^3))) / 2
@@ -151,9 +151,9 @@ class Network:
     def backward(self) -> None:
         """From ``d_out`` to the gradients of all vectors, and the factors of those of matrices.
 
-        A second time needs another ``forward``.
+        Intermediates are used up: a second time needs another ``forward``.
         """
-        at, p, g = self.at, self.params, self.grads
+        at, p = self.at, self.params
         d_out, d_y, d_heads, d_x = at["d_out"], at["row"], at["d_heads"], self._d_x()
         self._mix_back(d_out)
         d_out *= self.config.gain
@@ -215,14 +215,17 @@ class Network:
     def _input_back(self, d_x: Array) -> None:
         """Gradients of the first normalisation, whose input needs none.
 
-        Turns ``hat_in`` into what W_in has seen.
+        Turns ``contexts`` into what W_in has seen.
         """
-        p, g, hat = self.params, self.grads, self.at["hat_in"]
-        np.matmul(hat.T, d_x, out=g["w_in"])
+        at, p, g = self.at, self.params, self.grads
+        rows = self._rows_in()
+        rows -= at["mean_in"][:, None]
+        rows *= at["rstd_in"][:, None]
+        np.matmul(rows.T, d_x, out=g["w_in"])
         np.einsum("ij,ij->i", p["w_in"], g["w_in"], out=g["norm_in_scale"])
         np.matmul(p["w_in"], g["b_in"], out=g["norm_in_shift"])
-        hat *= p["norm_in_scale"]
-        hat += p["norm_in_shift"]
+        rows *= p["norm_in_scale"]
+        rows += p["norm_in_shift"]
 
     def matrix_gradient(self, name: str) -> Array:
         """Make the gradient of a matrix, in ``grads``; after ``backward``."""
@@ -231,7 +234,7 @@ class Network:
             out[: -self.places] = 0
             np.add.reduce(self._places(self._d_x()), axis=0, out=out[-self.places :])
         elif name == "w_in":
-            np.matmul(at["hat_in"].T, self._d_x(), out=out)
+            np.matmul(self._rows_in().T, self._d_x(), out=out)
         elif name == "w_q":
             self._outer(self._places(at["rows_att"])[:, -1], at["d_q"], out)
         elif name == "w_k":
@@ -265,14 +268,13 @@ class Network:
             by_head = _heads_first(left).transpose(0, 2, 1)
             np.matmul(by_head, self._by_head(right), out=self._heads_of(out))
 
-    def _normalise(self, x: Array, hat: Array, rstd: Array, spare: Array) -> None:
+    def _normalise(self, x: Array, hat: Array, mean: Array, rstd: Array) -> None:
         """From x (N, n) to hat = (x - mean) rstd, in place if both are one."""
         n = x.shape[1]
-        mean = np.dot(x, self._ones[:n], out=rstd)
+        np.dot(x, self._ones[:n], out=mean)
         mean *= 1 / n
         np.subtract(x, mean[:, None], out=hat)
-        np.multiply(hat, hat, out=spare)
-        np.dot(spare, self._ones[:n], out=rstd)
+        np.einsum("ij,ij->i", hat, hat, out=rstd)
         rstd *= 1 / n
         rstd += EPS
         np.sqrt(rstd, out=rstd)
@@ -304,6 +306,10 @@ class Network:
         """(N, n)."""
         size = self.batch * self.places * n
         return self.at["spare"].reshape(-1)[:size].reshape(-1, n)
+
+    def _rows_in(self) -> Array:
+        """Contexts, (N, d)."""
+        return self.at["contexts"].reshape(-1, self.config.dim)
 
     def _d_x(self) -> Array:
         """(N, w), where the forward pass had the input of W_in."""

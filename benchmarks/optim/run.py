@@ -5,7 +5,7 @@
     python benchmarks/optim/run.py FILE table                     # results/table.md, plots
 
 FILE holds the first 2,000,000 bytes of enwik8. Each optimizer gets the same effort on each task:
-learning rates by factors of two from its own start, on seed 0, until the best of them on the
+learning rates by factors of two from its own start times the task's, on seed 0, until the best of them on the
 development slice is not at an edge; then the other seeds at that rate. Figures are of the test
 slice. Stop it whenever you like: finished runs are kept, and the next call goes on.
 """
@@ -122,14 +122,16 @@ def best_rate(runs: list[dict], task: str, optimizer: str, steps: int) -> tuple[
     return best, best is grid[0] or best is grid[-1]
 
 
-def next_job(runs: list[dict], task: str, optimizer: str, steps: int, seeds: int) -> Job | None:
+def next_job(
+    runs: list[dict], task: str, optimizer: str, start: float, steps: int, seeds: int
+) -> Job | None:
     """What the comparison still lacks for this optimizer on this task."""
     done = {
         (r["lr"], r["seed"])
         for r in runs
         if (r["task"], r["optimizer"], r["steps"]) == (task, optimizer, steps)
     }
-    start = OPTIMIZERS[optimizer].lr
+    start *= OPTIMIZERS[optimizer].lr
     for rate in (start, start * 2, start / 2):
         if (rate, 0) not in done:
             return Job(task, optimizer, rate, 0, steps)
@@ -165,7 +167,7 @@ def work(given: argparse.Namespace) -> None:
                 elif rates:
                     break
                 else:
-                    job = next_job(runs, task, optimizer, steps, seeds)
+                    job = next_job(runs, task, optimizer, made[task].start, steps, seeds)
                 if job is None:
                     break
                 result = train(job, made[task])

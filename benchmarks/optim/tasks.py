@@ -24,6 +24,8 @@ class Task:
     steps: int
     warmup: int
     seeds: int = 3
+    start: float = 1.0
+    """Times an optimizer's own start: where the grid of learning rates begins on this task."""
     model: Callable[[], nn.Module]
     batch: Callable[[torch.Generator], tuple[Tensor, Tensor]]
     dev: tuple[Tensor, Tensor]
@@ -134,11 +136,18 @@ def split(path: Path) -> tuple[bytes, bytes, bytes]:
 
 
 def of_text(
-    parts: list[Tensor], model: Callable[[], nn.Module], *, rows: int, context: int, steps: int
+    parts: list[Tensor],
+    model: Callable[[], nn.Module],
+    *,
+    rows: int,
+    context: int,
+    steps: int,
+    start: float = 1.0,
 ) -> Task:
     train, dev, test = parts
     return Task(
         steps=steps,
+        start=start,
         warmup=80,
         model=model,
         batch=sampler(train, rows, context),
@@ -154,7 +163,7 @@ def bytes_of(path: Path) -> list[Tensor]:
 def char_gpt(path: Path) -> Task:
     """139,008 parameters, 2,500 steps of 1,536 bytes."""
     model = lambda: GPT(vocabulary=256, width=64, layers=2, heads=4, context=96, tied=False)  # noqa: E731
-    return of_text(bytes_of(path), model, rows=16, context=96, steps=2500)
+    return of_text(bytes_of(path), model, rows=16, context=96, steps=2500, start=2)
 
 
 def char_gpt_10m(path: Path) -> Task:
@@ -173,12 +182,13 @@ def word_gpt(path: Path) -> Task:
     known = {word: i for i, (word, _) in enumerate(Counter(cut[0]).most_common(8191), start=1)}
     parts = [torch.tensor([known.get(word, 0) for word in part]) for part in cut]
     model = lambda: GPT(vocabulary=8192, width=128, layers=2, heads=4, context=64, tied=True)  # noqa: E731
-    return of_text(parts, model, rows=8, context=64, steps=600)
+    return of_text(parts, model, rows=8, context=64, steps=600, start=0.5)
 
 
 def lstm(path: Path) -> Task:
     """263,936 parameters, 1,500 steps of 1,024 bytes."""
-    return of_text(bytes_of(path), lambda: Recurrent(64, 192), rows=16, context=64, steps=1500)
+    model = lambda: Recurrent(64, 192)  # noqa: E731
+    return of_text(bytes_of(path), model, rows=16, context=64, steps=1500, start=8)
 
 
 def digits(path: Path) -> Task:
@@ -201,6 +211,7 @@ def digits(path: Path) -> Task:
         steps=800,
         warmup=40,
         seeds=10,
+        start=4,
         model=lambda: Digits(16),
         batch=batch,
         dev=(images[dev], classes[dev]),

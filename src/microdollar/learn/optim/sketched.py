@@ -23,7 +23,7 @@ from microdollar.learn.optim.layout import Matrix
 from microdollar.learn.optim.momentum import MOMENTUM, Rows, State
 from microdollar.learn.optim.reference import Folded, Step, put_moved, with_released
 from microdollar.learn.optim.rounding import draw, elements_of
-from microdollar.learn.optim.second_moment import SECOND_MOMENT, Coding, Number
+from microdollar.learn.optim.second_moment import SECOND_MOMENT, Coding, Number, SecondMoment
 from microdollar.learn.optim.sketch_places import (
     Local,
     Places,
@@ -80,8 +80,9 @@ def sketched_step(
     With both moments sketched: M = beta1 M + (1 - beta1) S g, V = beta2 V + (1 - beta2) |S| g^2,
     u_i = s_i M[h(i)] / correction1 / (sqrt(V[h(i)] / correction2) + eps), and AdamW's rest.
     M's estimates are larger than Adam's m by the root of the compression, and so are V's roots.
-    With only the momentum sketched it is divided by that root, and wants a second moment that
-    is common to many elements: collisions divided by the root of one small v make large steps.
+    With only the momentum sketched, of a bucket each element gets the share of least squares,
+    v_i / (sum of v over the bucket), times the compression: the published step where all v of a
+    bucket are alike, and no large one where a small v_i divides what collides with it.
     With only the second moment sketched, it is divided by the compression: a bucket's mean.
 
     Args:
@@ -200,11 +201,16 @@ def _by_rows(
         second.observe(state, rows, g, step.beta2, Coding(bits))
         if sketch is not None:
             add(sketch, places[0], rows.start * cols, g.mul_(1 - step.beta1), signed=True)
+    shared = v_state != SKETCH
+    if source is not None and shared:
+        source = _shares(source, param, grad, state, step, places[0], second)
     for rows in _ranges(param, grad):
         moved = _gradient(grad, rows, step)
         if source is not None:
             start, stop = rows.start * cols, rows.stop * cols
             estimate = read(source, places[0], start, stop, signed=True).view_as(moved)
+            if shared:
+                estimate *= second.root(state, rows, cols, step.correction2).square()
             moved = moved.mul_(factors.fresh).add_(estimate * factors.estimate)
             moved /= step.correction1
         elif m_state != "none":
@@ -214,6 +220,21 @@ def _by_rows(
             moved = with_released(moved, kept, step)
         moved /= second.root(state, rows, cols, step.correction2) + step.eps
         put_moved(param, rows, moved, step)
+
+
+def _shares(
+    source: Tensor, param: Tensor | Folded, grad: Tensor | Folded, state: State, step: Step,
+    places: Places, second: SecondMoment,
+) -> Tensor:  # fmt: skip
+    """A sketch over the mean of v in each bucket: times v_i, the share of an element."""
+    cols = param.shape[1]
+    sums = torch.zeros_like(source)
+    for rows in _ranges(param, grad):
+        root = second.root(state, rows, cols, step.correction2)
+        squares = root.square().expand(rows.stop - rows.start, cols)
+        add(sums, places, rows.start * cols, squares, signed=False)
+    mean = sums * (len(source) / (param.shape[0] * cols))
+    return source / mean.clamp_min_(torch.finfo(torch.float32).tiny)
 
 
 def _ranges(param: Tensor | Folded, grad: Tensor | Folded) -> Iterator[slice]:

@@ -5,9 +5,10 @@
     python benchmarks/optim/run.py FILE table                     # results/table.md, plots
 
 FILE holds the first 2,000,000 bytes of enwik8. Each optimizer gets the same effort on each task:
-learning rates by factors of two from its own start times the task's, on seed 0, until the best of them on the
-development slice is not at an edge; then the other seeds at that rate. Figures are of the test
-slice. Stop it whenever you like: finished runs are kept, and the next call goes on.
+learning rates by factors of two, on seed 0, from a start that belongs to optimizer and task, until
+the best of them on the development slice is not at an edge; then the other seeds at that rate.
+Figures are of the test slice. Stop it whenever you like: finished runs are kept, and the next call
+goes on.
 """
 
 import argparse

@@ -49,10 +49,10 @@ class CoreConfig:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            whole = name == "gain" or (isinstance(value, int) and not isinstance(value, bool))
-            if not (whole and math.isfinite(value) and value > 0):
+            kinds = (int, float) if name == "gain" else (int,)
+            if type(value) not in kinds or not 0 < value < math.inf:
                 wanted = "number" if name == "gain" else "whole number"
-                raise UsageError(f"{name} of a concept model is a positive {wanted}, not {value}.")
+                raise UsageError(f"{name} of a concept model is a positive {wanted}: {value!r}.")
         if self.width % self.heads:
             raise UsageError(f"{self.heads} heads do not divide a width of {self.width}.")
 
@@ -126,6 +126,7 @@ def fingerprint(params: Floats, config: CoreConfig) -> str:
         UsageError: if they don't fit together.
     """
     views(params, config)
-    found = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    sizes = asdict(config) | {"gain": float(config.gain)}
+    found = hashlib.sha256(json.dumps(sizes, sort_keys=True).encode())
     found.update(np.ascontiguousarray(params, "<f4").data)
     return found.hexdigest()

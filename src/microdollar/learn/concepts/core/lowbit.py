@@ -11,19 +11,20 @@ from microdollar.learn.concepts.core.arena import Array, Arrays, Shape
 from microdollar.learn.concepts.core.rates import Rates
 from microdollar.work.formulas.collins import BLOCK, matrix_of
 
-ROWS = 64
+ROWS = 128
 """Of a piece that is updated at a time, of at most ``BLOCK`` columns."""
 TOP = 7
 """Of the 4-bit levels -7..7, which are squared."""
 INNER, OUTER = 0.4528, 1.510
 """Levels of 2 bits, of least squared error for a normal variable (Max 1960, table I)."""
-TINY = float(np.finfo(np.float32).tiny)
+TINY = 1e-36
+"""Least divisor: TOP^2 of its inverse is a float32."""
 
 
 def work_plan(dtype: npt.DTypeLike) -> Arrays:
     """What all matrices are updated in."""
     return {
-        "momentum": ((ROWS, BLOCK), dtype), "kept": ((ROWS, BLOCK), dtype),
+        "momentum": ((ROWS, BLOCK), dtype), "spare": ((ROWS, BLOCK), dtype),
         "codes": ((ROWS, BLOCK), np.uint8), "signs": ((ROWS, BLOCK), np.uint8),
     }  # fmt: skip
 
@@ -79,60 +80,58 @@ class CodedMatrix:
         self.col *= rates.beta2
         self.col += np.einsum("ij,ij->j", grad, grad) * (share / self.rows)
         mean = max(float(self.row.mean()) * rates.correction2, TINY)
-        row_roots, col_roots = np.sqrt(self.row / mean), np.sqrt(self.col)
+        # Whatever is the same for all elements goes into what they are divided by.
+        released = rates.beta1 / (1 - rates.beta1)
+        whole = 1 / rates.correction1 + released
+        rate = max(rates.lr * whole, TINY)
+        row_roots = np.sqrt(self.row / mean) * (1 / rate)
+        col_roots, eps = np.sqrt(self.col), rates.eps / rate
         each = 8 // self.bits
         for top in range(0, self.rows, ROWS):
             part = slice(top, top + ROWS)
             for block, left in enumerate(range(0, self.cols, BLOCK)):
                 columns = slice(left, min(left + BLOCK, self.cols))
                 codes = self.codes[part, columns.start // each : columns.stop // each]
-                moved, spare = self._follow(
-                    grad[part, columns], codes, self.scale[part, block], rates
+                scale = self.scale[part, block]
+                p, moved, spare = param[part, columns], *self._take_in(
+                    grad[part, columns], codes, scale, rates.beta1
                 )
+                self._decode(codes, scale, spare, released / whole)
+                moved -= spare
                 np.multiply(row_roots[part, None], col_roots[columns], out=spare)
-                spare += rates.eps
+                spare += eps
                 moved /= spare
-                moved *= rates.lr
-                p = param[part, columns]
                 if rates.kept != 1:
                     p *= rates.kept
                 p -= moved
 
-    def _follow(self, grad: Array, codes: Array, scale: Array, rates: Rates) -> tuple[Array, Array]:
-        """Take a gradient into momentum; what to follow, and an array to work in.
-
-        With q what the momentum m is kept as: m / correction1 + beta1 / (1 - beta1) (m - q).
-        """
-        momentum, kept = (_corner(self.arrays[name], grad.shape) for name in ("momentum", "kept"))
-        self._decode(codes, scale, momentum)
-        momentum *= rates.beta1
-        momentum += np.multiply(grad, 1 - rates.beta1, out=kept)
+    def _take_in(
+        self, grad: Array, codes: Array, scale: Array, beta1: float
+    ) -> tuple[Array, Array]:
+        """Average a gradient into momentum and encode that; the momentum and an array to use."""
+        momentum, spare = (_corner(self.arrays[name], grad.shape) for name in ("momentum", "spare"))
+        self._decode(codes, scale, momentum, beta1)
+        momentum += np.multiply(grad, 1 - beta1, out=spare)
         if self.bits == 4:
-            self._encode_companded(momentum, codes, scale, kept)
+            self._encode_companded(momentum, codes, scale, spare)
         else:
-            self._encode_two_bits(momentum, codes, scale, kept)
-        self._decode(codes, scale, kept)
-        released = rates.beta1 / (1 - rates.beta1)
-        kept *= released
-        momentum *= 1 / rates.correction1 + released
-        momentum -= kept
-        return momentum, kept
+            self._encode_two_bits(momentum, codes, scale, spare)
+        return momentum, spare
 
-    def _decode(self, codes: Array, scale: Array, out: Array) -> None:
-        """Packed codes and scales of their rows, to numbers."""
+    def _decode(self, codes: Array, scale: Array, out: Array, factor: float) -> None:
+        """Packed codes and scales of their rows, to numbers times a factor."""
         levels = out.reshape(*codes.shape, 8 // self.bits)
         np.take(self._levels_of_bytes, codes, axis=0, out=levels, mode="clip")
-        out *= from_bfloat16(scale)[:, None]
+        out *= (from_bfloat16(scale) * factor)[:, None]
 
     def _encode_companded(self, m: Array, packed: Array, scale: Array, spare: Array) -> None:
         """The nearest level by square root of m over the largest of its row."""
         codes, signs = (_corner(self.arrays[name], m.shape) for name in ("codes", "signs"))
         np.abs(m, out=spare)
         scale[:] = to_bfloat16(np.maximum.reduce(spare, axis=1))
-        spare /= np.maximum(from_bfloat16(scale), TINY)[:, None]
-        np.minimum(spare, 1, out=spare)
+        # With TOP^2 under the root; what was rounded to a smaller scale still has level TOP.
+        spare *= (TOP**2 / np.maximum(from_bfloat16(scale), TINY))[:, None]
         np.sqrt(spare, out=spare)
-        spare *= TOP
         np.rint(spare, out=spare)
         np.copyto(codes, spare, casting="unsafe")
         # 7 + level, or 7 - level, modulo 256: a negative number's factor is 255.

@@ -39,6 +39,8 @@ V_KINDS = {
     "fp32": rows_of.FULL,
 }
 """Names of ``v_state`` that are compiled."""
+_BITS = {"none": 0, "fp32": 32, "bf16": 16, "8bit": 8, "4bit": 4, "2bit": 2, "1bit": 1}
+"""Of a number of momentum."""
 _DTYPES = {torch.float32: rows_of.FLOAT32, torch.bfloat16: rows_of.BFLOAT16}
 _RANGE = 2**17
 """Elements of a range of rows, about."""
@@ -68,6 +70,11 @@ class _Prepared:
     rates: npt.NDArray[np.float32]
     total: npt.NDArray[np.float64]
     room: npt.NDArray[np.float32]
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Addresses of integers and rates."""
+        return self.integers.ctypes.data, self.rates.ctypes.data
 
     @property
     def ranges(self) -> range:
@@ -128,7 +135,7 @@ def matrix_steps(jobs: Sequence[Job]) -> list[bool]:
     def one(at: int) -> None:
         ready, scratch = _prepared(checked[at]), _scratch()
         done[at] = bool(
-            rows_of.whole(ready.integers, ready.rates, scratch.ctypes.data, ready.total)
+            rows_of.whole(*ready.places, scratch.ctypes.data, ready.total.ctypes.data)
         )
 
     for at in large:
@@ -156,7 +163,7 @@ def warm_up() -> None:
 
 def _step_together(ready: _Prepared, threads: int) -> bool:
     """One job, its ranges shared among threads."""
-    integers, rates = ready.integers, ready.rates
+    integers, rates = ready.places
 
     def observe(index: int) -> None:
         scratch = _scratch()
@@ -167,7 +174,7 @@ def _step_together(ready: _Prepared, threads: int) -> bool:
         rows_of.update(integers, rates, index, scratch.ctypes.data)
 
     _share(observe, ready.ranges, threads)
-    if not rows_of.close(integers, rates, ready.total):
+    if not rows_of.close(integers, rates, ready.total.ctypes.data):
         return False
     _share(update, reversed(ready.ranges), threads)
     return True
@@ -183,12 +190,12 @@ def _expected(job: Job) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     rows, cols = job.param.shape
     blocks = -(-cols // BLOCK)
     found: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
-    bits = {"8bit": 8, "4bit": 4, "2bit": 2, "1bit": 1}.get(job.m_state)
-    if bits:
+    bits = _BITS[job.m_state]
+    if 0 < bits <= 8:
         found["m_codes"] = ((rows, -(-cols * bits // 8)), torch.uint8)
         found["m_scale"] = ((rows, blocks), torch.bfloat16)
-    elif job.m_state != "none":
-        found["m"] = ((rows, cols), {"fp32": torch.float32, "bf16": torch.bfloat16}[job.m_state])
+    elif bits:
+        found["m"] = ((rows, cols), torch.float32 if bits == 32 else torch.bfloat16)
     if job.v_state == "factored":
         found["v_row"], found["v_col"] = ((rows,), torch.float32), ((cols,), torch.float32)
     elif job.v_state == "tile":
@@ -222,7 +229,8 @@ def _prepared(job: Job) -> _Prepared:
     factored = job.v_state == "factored"
     sums = -(-rows // many) * cols if factored else 0
     pieces = -(-cols // rows_of.PIECE) if factored else 0
-    roots = cols if factored else 0
+    # Whole vectors of them are read.
+    roots = -(-cols // rows_of.LANES) * rows_of.LANES if factored else 0
     room = np.empty(rows + sums + roots + pieces, np.float32)
     at = room.ctypes.data
 
@@ -236,7 +244,7 @@ def _prepared(job: Job) -> _Prepared:
         p_kind = rows_of.BFLOAT16_AT_RANDOM
     key = int(step.key) & 0xFFFFFFFF if at_random and step.key is not None else 0
     # In the order of `kernels_rows`.
-    what = (rows, cols, many, M_KINDS[m_state], V_KINDS[job.v_state], p_kind)
+    what = (rows, cols, many, M_KINDS[m_state], _BITS[m_state], V_KINDS[job.v_state], p_kind)
     places = (
         job.param.data_ptr(),
         job.grad.data_ptr(),
@@ -258,15 +266,17 @@ def _prepared(job: Job) -> _Prepared:
         (
             sign if plain else sign * (1 - beta1),
             beta1,
-            lr,
             1 / float(step.correction1) + released,
             released,
             1 - lr * step.weight_decay,
+            0.0,
+            0.0,
+            0.0,
+            lr,
             step.eps,
             beta2,
             1 - beta2,
             float(step.correction2),
-            0.0,
         ),
         np.float32,
     )

@@ -15,17 +15,20 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
-from microdollar.learn.optim.layout import BLOCK
-from microdollar.learn.optim.momentum import INNER, OUTER
+from microdollar.learn.optim.kernels_vectors import (
+    LANES,
+    load,
+    load_halves,
+    splat,
+    store,
+    times_plus,
+    total,
+)
 
 Address = Any
 """An integer outside; a typed pointer, indexed as an array is, inside compiled code."""
 
-_FLOOR = 1e-34
-"""A scale below this counts as this, so that what divides by it stays finite."""
-_SEVENS = 0x7F7F7F7F7F7F7F7F
-"""Of each of eight bytes all bits but the highest."""
-_MAGIC = 12582912.0
+MAGIC = 12582912.0
 """1.5 x 2^23: the lowest bits of a small float32 plus this are the nearest whole number."""
 
 
@@ -43,14 +46,14 @@ def _pointer_to(kind: Any) -> Any:  # noqa: ANN401 - numba's types are values
 
 
 floats_at = _pointer_to(types.float32)
-uint64_at = _pointer_to(types.uint64)
-uint32_at = _pointer_to(types.uint32)
+float64_at = _pointer_to(types.float64)
+int64_at = _pointer_to(types.int64)
 uint16_at = _pointer_to(types.uint16)
 uint8_at = _pointer_to(types.uint8)
 
 
 @intrinsic
-def _prefetch(typing_context: Any, address: Any) -> Any:  # noqa: ANN401
+def ask(typing_context: Any, address: Any) -> Any:  # noqa: ANN401
     """Ask for the line of an address; one that is not there is no error."""
     del typing_context, address
 
@@ -76,7 +79,7 @@ _summed = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}
 def prefetch(address: int, size: int) -> None:
     """Ask for ``size`` bytes, so that they come while something else is worked on."""
     for offset in range(0, size, 64):
-        _prefetch(address + offset)  # type: ignore[call-arg]
+        ask(address + offset)  # type: ignore[call-arg]
 
 
 # Types
@@ -135,10 +138,10 @@ def copy(source: Address, n: int, target: Address) -> None:
 
 
 @_exact
-def fill(target: Address, first: int, last: int) -> None:
-    """Zeros from ``first`` to before ``last``."""
+def fill(target: Address, first: int, last: int, value: float) -> None:
+    """The same from ``first`` to before ``last``."""
     for j in range(first, last):
-        target[j] = 0
+        target[j] = value
 
 
 # Codes of several to the byte, the first in the lowest bits
@@ -160,168 +163,15 @@ def pack_fours(pairs: Address, count: int, codes: Address) -> None:
         codes[k] = np.uint8(two | np.uint16(two >> np.uint16(4)))
 
 
-@_exact
-def unpack_twos(codes: Address, count: int, fours: Address) -> None:
-    """Bytes of four codes to fours of bytes."""
-    for k in range(count):
-        four = np.uint32(codes[k])
-        four = np.uint32(four | np.uint32(four << np.uint32(12)))
-        four = np.uint32(four | np.uint32(four << np.uint32(6)))
-        fours[k] = np.uint32(four & np.uint32(0x03030303))
-
-
-@_exact
-def pack_twos(fours: Address, count: int, codes: Address) -> None:
-    """The inverse."""
-    for k in range(count):
-        four = np.uint32(fours[k])
-        four = np.uint32(four | np.uint32(four >> np.uint32(12)))
-        codes[k] = np.uint8(four | np.uint32(four >> np.uint32(6)))
-
-
-@_exact
-def unpack_ones(codes: Address, count: int, eights: Address) -> None:
-    """Bytes of eight codes to eights of bytes."""
-    for k in range(count):
-        spread = np.uint64(np.uint64(codes[k]) * np.uint64(0x0101010101010101))
-        single = np.uint64(spread & np.uint64(0x8040201008040201))
-        # A byte that is not 0 carries into its highest bit.
-        carried = np.uint64((single & np.uint64(_SEVENS)) + np.uint64(_SEVENS)) | single
-        eights[k] = np.uint64((carried >> np.uint64(7)) & np.uint64(0x0101010101010101))
-
-
-@_exact
-def pack_ones(eights: Address, count: int, codes: Address) -> None:
-    """The inverse."""
-    for k in range(count):
-        gathered = np.uint64(np.uint64(eights[k]) * np.uint64(0x0102040810204080))
-        codes[k] = np.uint8(gathered >> np.uint64(56))
-
-
 # Momentum: whole blocks of ``level``, ``g`` and ``m``; a block's scale is bfloat16
 
 
-@_fused
-def mix(kept: np.float32, old: Address, fresh: np.float32, g: Address, n: int, m: Address) -> None:
-    """M = kept old + fresh g."""
-    for j in range(n):
-        m[j] = old[j] * kept + g[j] * fresh
-
-
-@_fused
-def mix_companded(
-    top: np.float32, kept: np.float32, scales: Address, level: Address, fresh: np.float32,
-    g: Address, n: int, m: Address,
-) -> None:  # fmt: skip
-    """M = kept scale sign(level) (level / top)^2 + fresh g; ``level`` has ``top`` added."""
-    for block in range(0, n, BLOCK):
-        factor = widened(scales[block // BLOCK]) * kept / (top * top)
-        for j in range(BLOCK):
-            value = np.float32(level[block + j]) - top
-            m[block + j] = factor * value * abs(value) + g[block + j] * fresh
-
-
-@_fused
-def mix_two_bits(
-    kept: np.float32, scales: Address, level: Address, fresh: np.float32, g: Address, n: int,
-    m: Address,
-) -> None:  # fmt: skip
-    """M = kept scale times -outer, -inner, inner or outer, + fresh g."""
-    for block in range(0, n, BLOCK):
-        scale = widened(scales[block // BLOCK]) * kept
-        inner, more = scale * np.float32(INNER), scale * np.float32(OUTER - INNER)
-        for j in range(BLOCK):
-            place = np.float32(level[block + j]) - np.float32(1.5)
-            size = inner + more * (abs(place) - np.float32(0.5))
-            signed = size if place > 0 else -size
-            m[block + j] = signed + g[block + j] * fresh
-
-
-@_fused
-def mix_one_bit(
-    kept: np.float32, scales: Address, level: Address, fresh: np.float32, g: Address, n: int,
-    m: Address,
-) -> None:  # fmt: skip
-    """M = kept scale or -kept scale, + fresh g."""
-    for block in range(0, n, BLOCK):
-        scale = widened(scales[block // BLOCK]) * kept
-        for j in range(BLOCK):
-            sign = np.float32(level[block + j]) * np.float32(2) - np.float32(1)
-            m[block + j] = sign * scale + g[block + j] * fresh
-
-
-@_fused
-def release_halves(half: Address, under: np.float32, over: np.float32, n: int, m: Address) -> None:
-    """M = over m - under times what bfloat16 keeps of it."""
-    for j in range(n):
-        m[j] = over * m[j] - under * widened(half[j])
-
-
 @_exact
-def scale_by_peak(m: Address, n: int, scales: Address) -> None:
-    """Largest magnitude of each block; by bits, whose order is that of floats of one sign."""
-    for block in range(0, n, BLOCK):
-        top = np.int32(0)
-        for j in range(BLOCK):
-            bits = np.int32(np.float32(m[block + j]).view(np.int32))
-            top = max(top, np.int32(bits & np.int32(0x7FFFFFFF)))
-        scales[block // BLOCK] = halved(np.int32(top).view(np.float32))
-
-
-@_summed
-def scale_by_mean(m: Address, n: int, scales: Address) -> None:
-    """Mean magnitude of each block; what is beyond ``n`` in the last must be zeros."""
-    for block in range(0, n, BLOCK):
-        total = np.float32(0)
-        for j in range(BLOCK):
-            total += abs(m[block + j])
-        scales[block // BLOCK] = halved(total / np.float32(min(BLOCK, n - block)))
-
-
-@_summed
-def scale_and_code_two_bits(m: Address, n: int, scales: Address, level: Address) -> None:
-    """Cut at a multiple of the root mean square, scale of least squared error, for each block.
-
-    What is beyond ``n`` in the last must be zeros.
-    """
-    for block in range(0, n, BLOCK):
-        width = np.float32(min(BLOCK, n - block))
-        total, size = np.float32(0), np.float32(0)
-        for j in range(BLOCK):
-            total += m[block + j] * m[block + j]
-            size += abs(m[block + j])
-        edge = np.float32((INNER + OUTER) / 2) * np.float32(math.sqrt(total / width))
-        large, many = np.float32(0), np.float32(0)
-        for j in range(BLOCK):
-            high = abs(m[block + j]) > edge
-            large += abs(m[block + j]) if high else np.float32(0)
-            many += np.float32(1) if high else np.float32(0)
-        along = np.float32(INNER) * size + np.float32(OUTER - INNER) * large
-        power = np.float32(INNER**2) * width + np.float32(OUTER**2 - INNER**2) * many
-        scales[block // BLOCK] = halved(along / power)
-        for j in range(BLOCK):
-            high = np.int32(abs(m[block + j]) > edge)
-            level[block + j] = np.uint8(np.int32(1) - high if m[block + j] < 0 else high + 2)
-
-
-@_fused
-def code_four_bits(scales: Address, m: Address, n: int, level: Address) -> None:
-    """Nearest level of 7 sqrt|m / scale|, with its sign, plus 7; without a root.
-
-    The level is k or more where y = 49 |m| / scale is above (k - 1/2)^2 = k (k - 1) + 1/4: where
-    the whole number h = ceil((y - 1/4) / 2) is above k (k - 1) / 2. So y is rounded to h with its
-    sign, and bytes are compared.
-    """
-    for block in range(0, n, BLOCK):
-        factor = np.float32(24.5) / max(widened(scales[block // BLOCK]), np.float32(_FLOOR))
-        for j in range(BLOCK):
-            x = m[block + j]
-            half = x * factor + math.copysign(np.float32(0.375), x)
-            whole = np.int32(np.float32(half + np.float32(_MAGIC)).view(np.int32))
-            level[block + j] = np.uint8(whole)
-    for j in range(-(-n // BLOCK) * BLOCK):
-        signed = np.int8(level[j])
-        h = np.int8(abs(signed))
+def level_of_halves(halves: Address, n: int) -> None:
+    """Bytes of h with a sign to the level k, whose k (k - 1) / 2 is the last below h."""
+    for j in range(n):
+        sign = np.int8(halves[j])
+        h = np.int8(abs(sign))
         k = np.int8(h > np.int8(0))
         k = np.int8(k + np.int8(h > np.int8(1)))
         k = np.int8(k + np.int8(h > np.int8(3)))
@@ -329,26 +179,7 @@ def code_four_bits(scales: Address, m: Address, n: int, level: Address) -> None:
         k = np.int8(k + np.int8(h > np.int8(10)))
         k = np.int8(k + np.int8(h > np.int8(15)))
         k = np.int8(k + np.int8(h > np.int8(21)))
-        level[j] = np.uint8(np.int8(7) + k if signed >= np.int8(0) else np.int8(7) - k)
-
-
-@_fused
-def code_eight_bits(scales: Address, m: Address, n: int, level: Address) -> None:
-    """Nearest level of 127 sqrt|m / scale|, with its sign, plus 127."""
-    for block in range(0, n, BLOCK):
-        factor = np.float32(127**2) / max(widened(scales[block // BLOCK]), np.float32(_FLOOR))
-        for j in range(BLOCK):
-            x = m[block + j]
-            root = np.float32(math.sqrt(abs(x) * factor))
-            whole = np.float32(math.copysign(root, x) + np.float32(_MAGIC)).view(np.int32)
-            level[block + j] = np.uint8(np.int32(whole) + np.int32(127))
-
-
-@_exact
-def code_one_bit(m: Address, n: int, level: Address) -> None:
-    """1 where not negative."""
-    for j in range(-(-n // BLOCK) * BLOCK):
-        level[j] = np.uint8(m[j] >= 0)
+        halves[j] = np.uint8(k if sign >= np.int8(0) else -k)
 
 
 # Second moment and parameters
@@ -382,46 +213,54 @@ def average_own(kept: np.float32, fresh: np.float32, g: Address, n: int, v: Addr
 
 
 @_exact
-def move_by_own(
-    rate: np.float32, v: Address, correction: np.float32, eps: np.float32, n: int, m: Address
+def invert_own(
+    rate: np.float32, v: Address, correction: np.float32, eps: np.float32, n: int, out: Address
 ) -> None:
-    """M becomes the step rate m / (sqrt(v / correction) + eps)."""
+    """Out = rate / (sqrt(v / correction) + eps)."""
     for j in range(n):
-        m[j] = m[j] * rate / (np.float32(math.sqrt(v[j] / correction)) + eps)
+        out[j] = rate / (np.float32(math.sqrt(v[j] / correction)) + eps)
 
 
 @_exact
-def move_by_columns(
-    rate: np.float32, across: np.float32, inverse: Address, eps: np.float32, n: int, m: Address
+def invert_columns(
+    rate: np.float32, across: np.float32, inverse: Address, eps: np.float32, n: int, out: Address
 ) -> None:
-    """M becomes the step rate m / (row x column + eps), of a row's and inverse columns' roots."""
+    """Out = rate / (row x column + eps), of a row's and inverse columns' roots."""
     for j in range(n):
-        m[j] = m[j] * rate / (across / inverse[j] + eps)
+        out[j] = rate / (across / inverse[j] + eps)
 
 
-@_fused
-def move_by_large_columns(
-    rate: np.float32, across: np.float32, inverse: Address, eps: np.float32, n: int, m: Address
-) -> None:
-    """The same where eps is less than 2^-8 of all row x column: without a division.
+def _power_of_four(load_lanes: Any, width: int) -> Any:  # noqa: ANN401 - one for each type
+    @njit(nogil=True, error_model="numpy")
+    def power_of_four(values: int, stride: int, n: int, columns: int, sums: int) -> None:
+        a = splat(np.float32(0))
+        b, c, d = a, a, a
+        for at in range(0, n, LANES):
+            there = values + width * at
+            column = load(columns + 4 * at)
+            x = load_lanes(there)
+            y = load_lanes(there + stride)
+            a = times_plus(x, x, a)
+            b = times_plus(y, y, b)
+            column = times_plus(y, y, times_plus(x, x, column))
+            x = load_lanes(there + 2 * stride)
+            y = load_lanes(there + 3 * stride)
+            c = times_plus(x, x, c)
+            d = times_plus(y, y, d)
+            column = times_plus(y, y, times_plus(x, x, column))
+            store(columns + 4 * at, column)
+            for ahead in range(4):
+                ask(there + (4 + ahead) * stride)
+        row = floats_at(sums)
+        row[0], row[1], row[2], row[3] = total(a), total(b), total(c), total(d)
 
-    1 / (x + eps) = (1 - e + e^2) / x for e = eps / x, to e^3 = 2^-24, float32's own rounding.
-    """
-    rates, small = rate / across, eps / across
-    for j in range(n):
-        e = small * inverse[j]
-        m[j] = m[j] * (rates * inverse[j]) * (np.float32(1) - e + e * e)
+    return power_of_four
 
 
-@_fused
-def move_alike(rate: np.float32, n: int, m: Address) -> None:
-    """M becomes the step rate m."""
-    for j in range(n):
-        m[j] *= rate
+power_of_four = _power_of_four(load, 4)
+"""Sums of squares of four rows of float32, ``stride`` bytes apart, also added to their columns.
 
-
-@_fused
-def take(left: np.float32, step: Address, n: int, p: Address) -> None:
-    """P = left p - step."""
-    for j in range(n):
-        p[j] = p[j] * left - step[j]
+By whole vectors; the next four rows are asked for.
+"""
+power_of_four_halves = _power_of_four(load_halves, 2)
+"""The same of bfloat16."""

@@ -6,56 +6,34 @@ any number of threads, and whether ranges or whole matrices are what threads sha
 """
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 
+from microdollar.learn.optim import kernels_momentum as momentum
 from microdollar.learn.optim.kernels_loops import (
+    Address,
     average_own,
-    code_eight_bits,
-    code_four_bits,
-    code_one_bit,
     copy,
     fill,
+    float64_at,
     floats_at,
     halve,
     halve_at_random,
-    mix,
-    mix_companded,
-    mix_one_bit,
-    mix_two_bits,
-    move_alike,
-    move_by_columns,
-    move_by_large_columns,
-    move_by_own,
-    pack_fours,
-    pack_ones,
-    pack_twos,
+    invert_columns,
+    int64_at,
+    invert_own,
     power,
     power_by_column,
+    power_of_four,
+    power_of_four_halves,
     prefetch,
-    release_halves,
-    scale_and_code_two_bits,
-    scale_by_mean,
-    scale_by_peak,
-    take,
     uint8_at,
     uint16_at,
-    uint32_at,
-    uint64_at,
-    unpack_fours,
-    unpack_ones,
-    unpack_twos,
     widen,
 )
+from microdollar.learn.optim.kernels_vectors import LANES
 from microdollar.learn.optim.layout import BLOCK
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Integers = npt.NDArray[np.int64]
-    Floats = npt.NDArray[np.float32]
 
 NONE, FP32, BF16, EIGHT_BITS, FOUR_BITS, TWO_BITS, ONE_BIT = range(7)
 """How momentum is kept."""
@@ -65,70 +43,75 @@ FLOAT32, BFLOAT16, BFLOAT16_AT_RANDOM = range(3)
 """What parameters and gradients are, and how parameters are rounded."""
 
 # A job's integers: shape, what things are, and addresses.
-ROWS, COLS, RANGE_ROWS, M_KIND, V_KIND, P_KIND, G_KIND, KEY = range(8)
-P, G, M, M_SCALE, V, V_COL, ROW_SUMS, COL_SUMS, COL_ROOT = range(8, 17)
-# A job's rates, float32: 1 - beta1 with the sign of ascent, beta1, learning rate, what of momentum
-# and less what of its code a step follows, what decay leaves, eps, beta2, 1 - beta2, second correction; then room for what
-# makes a row's average the factor of a root, which `close` fills.
-FRESH, KEPT, RATE, OVER, UNDER, LEFT, EPS, KEPT2, FRESH2, CORRECTION2, ACROSS = range(11)
-PIECE = 2 * BLOCK
+ROWS, COLS, RANGE_ROWS, M_KIND, M_BITS, V_KIND, P_KIND, G_KIND, KEY = range(9)
+P, G, M, M_SCALE, V, V_COL, ROW_SUMS, COL_SUMS, COL_ROOT = range(9, 18)
+# A job's rates, float32: what `kernels_momentum` takes first, then learning rate, eps, beta2,
+# 1 - beta2, second correction, and room for what makes a row's average the factor of a root,
+# which `close` fills.
+RATE, EPS, KEPT2, FRESH2, CORRECTION2 = range(8, 13)
+PIECE = 4 * BLOCK
 """Columns that go through all loops at once."""
-AHEAD = 4 * BLOCK
+AHEAD = 8 * BLOCK
 """Elements before it is needed that memory is asked for."""
-SCRATCH_BYTES = 13 * PIECE
-"""Of one thread: gradient, momentum, parameters and codes of a piece."""
+
+# A thread's scratch, in bytes: rates, then four pieces of float32, and two of bytes.
+_G, _M, _P, _ROOTS = (64 + 4 * PIECE * place for place in range(4))
+_LEVELS, _CODES = (64 + 16 * PIECE + PIECE * place for place in range(2))
+SCRATCH_BYTES = 64 + 18 * PIECE
 
 _TINY = float(np.finfo(np.float32).tiny)
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_compiled
-def ranges(job: "Integers") -> int:
+def ranges(job: Address) -> int:
     """How many there are."""
     count: int = (job[ROWS] + job[RANGE_ROWS] - 1) // job[RANGE_ROWS]
     return count
 
 
 @_compiled
-def observe(job: "Integers", index: int, scratch: int) -> None:
+def observe(job_at: int, index: int, scratch: int) -> None:
     """Sums of squares of one range of rows, by row and, for a factored moment, by column."""
+    job = int64_at(job_at)
     cols = job[COLS]
     first = index * job[RANGE_ROWS]
+    last = min(first + job[RANGE_ROWS], job[ROWS])
+    width = 4 if job[G_KIND] == FLOAT32 else 2
     row_sums, col_sums = floats_at(job[ROW_SUMS]), job[COL_SUMS] + 4 * index * cols
-    factored = job[V_KIND] == FACTORED
-    if factored:
-        columns = floats_at(col_sums)
-        for j in range(cols):
-            columns[j] = np.float32(0)
-    for r in range(first, min(first + job[RANGE_ROWS], job[ROWS])):
-        total = np.float32(0)
-        for begin in range(0, cols, 8 * BLOCK):
-            end = min(begin + 8 * BLOCK, cols)
-            if job[G_KIND] == FLOAT32:
-                g = floats_at(job[G] + 4 * (r * cols + begin))
-                prefetch(job[G] + 4 * (r * cols + begin + AHEAD), 4 * (end - begin))
-                if factored:
-                    total += power_by_column(g, end - begin, floats_at(col_sums + 4 * begin))
-                else:
-                    total += power(g, end - begin)
-                continue
-            g = floats_at(scratch)
-            for piece in range(begin, end, BLOCK):
-                n = min(BLOCK, end - piece)
-                widen(uint16_at(job[G] + 2 * (r * cols + piece)), n, g)
-                if factored:
-                    total += power_by_column(g, n, floats_at(col_sums + 4 * piece))
-                else:
-                    total += power(g, n)
-        row_sums[r] = total
+    fours = first + (last - first) // 4 * 4 if job[V_KIND] == FACTORED else first
+    if job[V_KIND] == FACTORED:
+        fill(floats_at(col_sums), 0, cols, 0)
+    whole = cols // LANES * LANES
+    for r in range(first, fours, 4):
+        g, sums = job[G] + width * r * cols, job[ROW_SUMS] + 4 * r
+        if width == 4:
+            power_of_four(g, 4 * cols, whole, col_sums, sums)
+        else:
+            power_of_four_halves(g, 2 * cols, whole, col_sums, sums)
+    for r in range(first, last):
+        begin = whole if r < fours else 0
+        if r >= fours:
+            row_sums[r] = 0
+        for at in range(begin, cols, PIECE):
+            n = min(PIECE, cols - at)
+            g = job[G] + width * (r * cols + at)
+            if width == 2:
+                widen(uint16_at(g), n, floats_at(scratch))
+                g = scratch
+            if job[V_KIND] == FACTORED:
+                row_sums[r] += power_by_column(floats_at(g), n, floats_at(col_sums + 4 * at))
+            else:
+                row_sums[r] += power(floats_at(g), n)
 
 
 @_compiled
-def close(job: "Integers", rates: "Floats", total: "npt.NDArray[np.float64]") -> bool:
+def close(job_at: int, rates_at: int, total_at: int) -> bool:
     """Whether all sums are finite; if so, a factored moment takes them in.
 
-    ``total`` (cols,) float64 is room for the sums of the columns.
+    ``total_at`` is room for the sums of the columns, (cols,) float64.
     """
+    job, rates, total = int64_at(job_at), floats_at(rates_at), float64_at(total_at)
     rows, cols = job[ROWS], job[COLS]
     row_sums = floats_at(job[ROW_SUMS])
     every = 0.0
@@ -144,8 +127,10 @@ def close(job: "Integers", rates: "Floats", total: "npt.NDArray[np.float64]") ->
     for r in range(rows):
         row[r] = row[r] * kept + row_sums[r] / np.float32(cols) * fresh
         mean += row[r]
-    mean /= rows
-    total[:cols] = 0
+    across = max(np.float32(mean / rows) * rates[CORRECTION2], np.float32(_TINY))
+    for r in range(rows):
+        row_sums[r] = np.float32(math.sqrt(row[r] / across))
+    fill(total, 0, cols, 0)
     for index in range(ranges(job)):
         part = floats_at(job[COL_SUMS] + 4 * index * cols)
         for j in range(cols):
@@ -153,19 +138,24 @@ def close(job: "Integers", rates: "Floats", total: "npt.NDArray[np.float64]") ->
     for j in range(cols):
         col[j] = col[j] * kept + np.float32(total[j] / rows) * fresh
         root[j] = np.float32(1) / np.float32(math.sqrt(col[j]))
+    padded = (cols + LANES - 1) // LANES * LANES
+    fill(root, cols, padded, 0)
     for begin in range(0, cols, PIECE):
         largest = np.float32(0)
         for j in range(begin, min(begin + PIECE, cols)):
             largest = max(largest, root[j])
-        root[cols + begin // PIECE] = largest
-    rates[ACROSS] = max(np.float32(mean) * rates[CORRECTION2], np.float32(_TINY))
+        root[padded + begin // PIECE] = largest
     return True
 
 
 @_compiled
-def update(job: "Integers", rates: "Floats", index: int, scratch: int) -> None:
+def update(job_at: int, rates_at: int, index: int, scratch: int) -> None:
     """The step of one range of rows."""
+    job, rates = int64_at(job_at), floats_at(rates_at)
     cols = job[COLS]
+    row_rates = floats_at(scratch)
+    for place in range(8):
+        row_rates[place] = rates[place]
     first = index * job[RANGE_ROWS]
     for r in range(first, min(first + job[RANGE_ROWS], job[ROWS])):
         for begin in range(0, cols, PIECE):
@@ -173,141 +163,130 @@ def update(job: "Integers", rates: "Floats", index: int, scratch: int) -> None:
 
 
 @_compiled
-def whole(job: "Integers", rates: "Floats", scratch: int, total: "npt.NDArray[np.float64]") -> bool:
+def whole(job_at: int, rates_at: int, scratch: int, total_at: int) -> bool:
     """All of a step; False if the gradient was not finite and nothing was changed."""
-    for index in range(ranges(job)):
-        observe(job, index, scratch)
-    if not close(job, rates, total):
+    many = ranges(int64_at(job_at))
+    for index in range(many):
+        observe(job_at, index, scratch)
+    if not close(job_at, rates_at, total_at):
         return False
     # The last ranges first: their gradient may still be in a cache.
-    for index in range(ranges(job) - 1, -1, -1):
-        update(job, rates, index, scratch)
+    for index in range(many - 1, -1, -1):
+        update(job_at, rates_at, index, scratch)
     return True
 
 
 @_compiled
-def _update_piece(job: "Integers", rates: "Floats", r: int, begin: int, scratch: int) -> None:
+def _update_piece(job: Address, rates: Address, r: int, begin: int, scratch: int) -> None:
+    """One piece, whose floats and codes are copied where they are no whole vectors."""
     cols = job[COLS]
     n = min(PIECE, cols - begin)
+    padded = (n + LANES - 1) // LANES * LANES
     at = r * cols + begin
-    g, m = scratch, scratch + 4 * PIECE
-    prefetch(job[G] + 4 * (at + AHEAD), 4 * n)
-    prefetch(job[P] + 4 * (at + AHEAD), 4 * n)
+    g, p = job[G] + 4 * at, job[P] + 4 * at
     if job[G_KIND] != FLOAT32:
+        prefetch(job[G] + 2 * (at + AHEAD), 2 * n)
+        g = scratch + _G
         widen(uint16_at(job[G] + 2 * at), n, floats_at(g))
-    elif n % BLOCK:  # Whole blocks are read.
-        copy(floats_at(job[G] + 4 * at), n, floats_at(g))
     else:
-        g = job[G] + 4 * at
-    _momentum(job, rates, r, begin, g, m, scratch + 12 * PIECE)
-    _move(job, rates, r, begin, g, m)
-    if job[P_KIND] == FLOAT32:
-        take(rates[LEFT], floats_at(m), n, floats_at(job[P] + 4 * at))
-        return
-    p, half = floats_at(scratch + 8 * PIECE), uint16_at(job[P] + 2 * at)
-    widen(half, n, p)
-    take(rates[LEFT], floats_at(m), n, p)
+        prefetch(g + 4 * AHEAD, 4 * n)
+        if n < padded:
+            copy(floats_at(g), n, floats_at(scratch + _G))
+            g = scratch + _G
+    if n < padded:
+        fill(floats_at(g), n, padded, 0)
+    half = uint16_at(job[P] + 2 * at)
+    if job[P_KIND] != FLOAT32:
+        prefetch(job[P] + 2 * (at + AHEAD), 2 * n)
+        p = scratch + _P
+        widen(half, n, floats_at(p))
+    else:
+        prefetch(p + 4 * AHEAD, 4 * n)
+        if n < padded:
+            copy(floats_at(p), n, floats_at(scratch + _P))
+            p = scratch + _P
+    roots = _roots(job, rates, r, begin, g, scratch)
+    codes = job[M] + r * ((cols * job[M_BITS] + 7) // 8) + begin * job[M_BITS] // 8
+    if n == padded:
+        _momentum(job, r, begin, codes, g, p, roots, scratch)
+    else:
+        # The room for new momentum is only used where it is coded.
+        place = scratch + (_CODES if job[M_BITS] <= 8 else _M)
+        held, size = uint8_at(place), (n * job[M_BITS] + 7) // 8
+        copy(uint8_at(codes), size, held)
+        fill(held, size, padded * job[M_BITS] // 8, 0)
+        _momentum(job, r, begin, place, g, p, roots, scratch)
+        copy(held, size, uint8_at(codes))
     if job[P_KIND] == BFLOAT16:
-        halve(p, n, half)
-    else:
-        halve_at_random(p, n, np.uint32(job[KEY]), at, half)
+        halve(floats_at(p), n, half)
+    elif job[P_KIND] == BFLOAT16_AT_RANDOM:
+        halve_at_random(floats_at(p), n, np.uint32(job[KEY]), at, half)
+    elif n < padded:
+        copy(floats_at(p), n, floats_at(job[P] + 4 * at))
 
 
 @_compiled
 def _momentum(
-    job: "Integers", rates: "Floats", r: int, begin: int, g_at: int, m_at: int, levels: int
+    job: Address, r: int, begin: int, codes: int, g: int, p: int, roots: int, scratch: int
 ) -> None:
-    """Momentum with this gradient: what of it a step follows at ``m_at``, its code in the state."""
-    g, m = floats_at(g_at), floats_at(m_at)
     cols, kind = job[COLS], job[M_KIND]
     n = min(PIECE, cols - begin)
-    padded = (n + BLOCK - 1) // BLOCK * BLOCK
-    fresh, kept, over, under = rates[FRESH], rates[KEPT], rates[OVER], rates[UNDER]
-    at = r * cols + begin
-    level = uint8_at(levels)
     block = r * ((cols + BLOCK - 1) // BLOCK) + begin // BLOCK
-    scales = uint16_at(job[M_SCALE] + 2 * block)
-    if kind == FOUR_BITS:
-        codes, count = uint8_at(job[M] + r * ((cols + 1) // 2) + begin // 2), (n + 1) // 2
-        unpack_fours(codes, count, uint16_at(levels))
-        mix_companded(np.float32(7), kept, scales, level, fresh, g, n, m)
-        fill(m, n, padded)
-        scale_by_peak(m, n, scales)
-        code_four_bits(scales, m, n, level)
-        mix_companded(np.float32(7), -under, scales, level, over, m, n, m)
-        fill(level, n, padded)
-        pack_fours(uint16_at(levels), count, codes)
+    scales, m, levels = job[M_SCALE] + 2 * block, scratch + _M, scratch + _LEVELS
+    if kind == ONE_BIT:
+        momentum.step_one_bit(codes, scales, g, m, p, roots, n, scratch)
     elif kind == TWO_BITS:
-        codes, count = uint8_at(job[M] + r * ((cols + 3) // 4) + begin // 4), (n + 3) // 4
-        unpack_twos(codes, count, uint32_at(levels))
-        mix_two_bits(kept, scales, level, fresh, g, n, m)
-        fill(m, n, padded)
-        scale_and_code_two_bits(m, n, scales, level)
-        mix_two_bits(-under, scales, level, over, m, n, m)
-        fill(level, n, padded)
-        pack_twos(uint32_at(levels), count, codes)
-    elif kind == ONE_BIT:
-        codes, count = uint8_at(job[M] + r * ((cols + 7) // 8) + begin // 8), (n + 7) // 8
-        unpack_ones(codes, count, uint64_at(levels))
-        mix_one_bit(kept, scales, level, fresh, g, n, m)
-        fill(m, n, padded)
-        scale_by_mean(m, n, scales)
-        code_one_bit(m, n, level)
-        mix_one_bit(-under, scales, level, over, m, n, m)
-        fill(level, n, padded)
-        pack_ones(uint64_at(levels), count, codes)
+        momentum.step_two_bits(codes, scales, g, m, p, roots, n, scratch, levels)
+    elif kind == FOUR_BITS:
+        momentum.step_four_bits(codes, scales, g, m, p, roots, n, scratch, levels)
     elif kind == EIGHT_BITS:
-        codes = uint8_at(job[M] + at)
-        copy(codes, n, level)
-        mix_companded(np.float32(127), kept, scales, level, fresh, g, n, m)
-        fill(m, n, padded)
-        scale_by_peak(m, n, scales)
-        code_eight_bits(scales, m, n, level)
-        mix_companded(np.float32(127), -under, scales, level, over, m, n, m)
-        copy(level, n, codes)
+        momentum.step_eight_bits(codes, scales, g, m, p, roots, n, scratch, levels)
     elif kind == FP32:
-        old = floats_at(job[M] + 4 * at)
-        mix(kept, old, fresh, g, n, m)
-        copy(m, n, old)
-        move_alike(over - under, n, m)
+        momentum.step_floats(codes, g, p, roots, n, scratch)
     elif kind == BF16:
-        half = uint16_at(job[M] + 2 * at)
-        widen(half, n, m)
-        mix(kept, m, fresh, g, n, m)
-        halve(m, n, half)
-        release_halves(half, under, over, n, m)
+        momentum.step_halves(codes, g, p, roots, n, scratch)
     else:
-        copy(g, n, m)
-        move_alike(fresh, n, m)
+        momentum.step_plain(g, p, roots, n, scratch)
 
 
 @_compiled
-def _move(job: "Integers", rates: "Floats", r: int, begin: int, g_at: int, m_at: int) -> None:
-    """What is at ``m_at`` becomes the step."""
-    g, m = floats_at(g_at), floats_at(m_at)
+def _roots(job: Address, rates: Address, r: int, begin: int, g: int, scratch: int) -> int:
+    """Where floats of the columns are, of which three rates make learning rate over root + eps."""
     cols, kind = job[COLS], job[V_KIND]
     n = min(PIECE, cols - begin)
     rate, eps = rates[RATE], rates[EPS]
+    row_rates = floats_at(scratch)
+    own = floats_at(scratch + _ROOTS)
+    row_rates[momentum.K1] = np.float32(1)
+    row_rates[momentum.K2] = np.float32(0)
+    row_rates[momentum.K3] = np.float32(0)
     if kind == FACTORED:
-        inverse = floats_at(job[COL_ROOT] + 4 * begin)
-        largest = floats_at(job[COL_ROOT] + 4 * cols)[begin // PIECE]
-        across = np.float32(math.sqrt(floats_at(job[V])[r] / rates[ACROSS]))
+        inverse = job[COL_ROOT] + 4 * begin
+        padded = (cols + LANES - 1) // LANES * LANES
+        largest = floats_at(job[COL_ROOT] + 4 * padded)[begin // PIECE]
+        across = floats_at(job[ROW_SUMS])[r]
         if eps * largest < across * np.float32(2**-8):
-            move_by_large_columns(rate, across, inverse, eps, n, m)
-        else:
-            move_by_columns(rate, across, inverse, eps, n, m)
+            # 1 / (x + eps) = (1 - e + e^2) / x for e = eps / x, to e^3 = 2^-24, float32's own
+            # rounding.
+            row_rates[momentum.K1] = rate / across
+            row_rates[momentum.K2] = rate / across * (eps / across)
+            row_rates[momentum.K3] = rate / across * (eps / across) * (eps / across)
+            return inverse
+        invert_columns(rate, across, floats_at(inverse), eps, n, own)
     elif kind == TILE:
         tile = floats_at(job[V] + 4 * (r * ((cols + BLOCK - 1) // BLOCK) + begin // BLOCK))
         for block in range(0, n, BLOCK):
             width = min(BLOCK, n - block)
-            mean = power(floats_at(g_at + 4 * block), width) / np.float32(width)
+            mean = power(floats_at(g + 4 * block), width) / np.float32(width)
             at = block // BLOCK
             tile[at] = tile[at] * rates[KEPT2] + mean * rates[FRESH2]
             root = np.float32(math.sqrt(tile[at] / rates[CORRECTION2]))
-            move_alike(rate / (root + eps), width, floats_at(m_at + 4 * block))
+            fill(own, block, block + width, rate / (root + eps))
     elif kind == FULL:
         v = floats_at(job[V] + 4 * (r * cols + begin))
-        average_own(rates[KEPT2], rates[FRESH2], g, n, v)
-        move_by_own(rate, v, rates[CORRECTION2], eps, n, m)
+        average_own(rates[KEPT2], rates[FRESH2], floats_at(g), n, v)
+        invert_own(rate, v, rates[CORRECTION2], eps, n, own)
     else:
-        move_alike(rate / (np.float32(1) + eps), n, m)
+        fill(own, 0, n, rate / (np.float32(1) + eps))
+    fill(own, n, (n + LANES - 1) // LANES * LANES, 0)
+    return scratch + _ROOTS

@@ -1,0 +1,314 @@
+"""Compiled steps of a piece of a row, by how momentum is kept.
+
+A piece is several blocks of columns. Its buffers stay in the first cache, and each of its loops
+goes over all blocks before the next loop: so one block's sums need not be ready when another's
+begin. All are addresses; ``g`` and ``p`` float32, read and written by whole vectors, ``m`` room
+for as many float32. Momentum of a step is m = kept q + fresh g, with q what is stored; then q is
+what m is coded as, and p becomes left p - (over m - under q) x a column's inverse root, which is
+c (k1 - c (k2 - c k3)) of the floats c of ``roots``.
+"""
+
+# ruff: noqa: ANN401 - values of compiled code have no types here
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from microdollar.learn.optim.kernels_loops import (
+    MAGIC,
+    floats_at,
+    halved,
+    level_of_halves,
+    pack_fours,
+    uint8_at,
+    uint16_at,
+    unpack_fours,
+    widened,
+)
+from microdollar.learn.optim.kernels_vectors import (
+    LANES,
+    above,
+    alike,
+    chosen,
+    evens,
+    in_turn,
+    larger,
+    largest,
+    load,
+    load_16,
+    load_32,
+    load_bytes,
+    load_halves,
+    many,
+    minus_times,
+    not_negative,
+    odds,
+    plus,
+    root,
+    signed,
+    size,
+    splat,
+    store,
+    store_16,
+    store_32,
+    store_halves,
+    store_lowest_bytes,
+    times,
+    times_plus,
+    total,
+)
+from microdollar.learn.optim.layout import BLOCK
+from microdollar.learn.optim.momentum import INNER, OUTER
+
+# What a step of a row needs, float32: of the gradient and of old momentum in the new, of momentum
+# and less of its code in the step, what decay leaves, and the three terms of inverse roots.
+FRESH, KEPT, OVER, UNDER, LEFT, K1, K2, K3 = range(8)
+
+_FLOOR = 1e-34
+"""A scale below this counts as this, so that what divides by it stays finite."""
+_compiled = njit(nogil=True, error_model="numpy")
+
+
+@_compiled
+def _lanes(n: int) -> np.uint16:
+    """A mask of the lanes of the last vector of ``n`` columns."""
+    return np.uint16(0xFFFF >> (-n % LANES))
+
+
+@_compiled
+def _move(
+    p: int, roots: int, followed: Any, left: Any, k1: Any, k2: Any, k3: Any
+) -> None:  # fmt: skip
+    """16 parameters, by one of ``followed`` times the inverse root of each column."""
+    c = load(roots)
+    inverse = times(c, minus_times(k1, c, minus_times(k2, c, k3)))
+    store(p, minus_times(times(load(p), left), followed, inverse))
+
+
+@_compiled
+def step_plain(g: int, p: int, roots: int, n: int, rates: int) -> None:
+    """The step along the gradient, without momentum."""
+    rate = floats_at(rates)
+    fresh, left = splat(rate[FRESH]), splat(rate[LEFT])
+    k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
+    for at in range(0, 4 * n, 4 * LANES):
+        _move(p + at, roots + at, times(load(g + at), fresh), left, k1, k2, k3)
+
+
+@_compiled
+def step_floats(old: int, g: int, p: int, roots: int, n: int, rates: int) -> None:
+    """Momentum in float32, at ``old``."""
+    rate = floats_at(rates)
+    fresh, kept, left = splat(rate[FRESH]), splat(rate[KEPT]), splat(rate[LEFT])
+    more = splat(rate[OVER])
+    k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
+    for at in range(0, 4 * n, 4 * LANES):
+        m = times_plus(load(g + at), fresh, times(load(old + at), kept))
+        store(old + at, m)
+        _move(p + at, roots + at, times(m, more), left, k1, k2, k3)
+
+
+@_compiled
+def step_halves(half: int, g: int, p: int, roots: int, n: int, rates: int) -> None:
+    """Momentum in bfloat16, at ``half``."""
+    rate = floats_at(rates)
+    fresh, kept, left = splat(rate[FRESH]), splat(rate[KEPT]), splat(rate[LEFT])
+    more, less = splat(rate[OVER]), splat(rate[UNDER])
+    k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
+    for at in range(0, 4 * n, 4 * LANES):
+        there = half + at // 2
+        m = times_plus(load(g + at), fresh, times(load_halves(there), kept))
+        store_halves(there, m)
+        followed = minus_times(times(m, more), load_halves(there), less)
+        _move(p + at, roots + at, followed, left, k1, k2, k3)
+
+
+@_compiled
+def step_one_bit(
+    codes: int, scales: int, g: int, m: int, p: int, roots: int, n: int, rates: int
+) -> None:
+    """Signs, 16 to the mask, and mean magnitudes of blocks."""
+    rate, scale = floats_at(rates), uint16_at(scales)
+    fresh, left, more = splat(rate[FRESH]), splat(rate[LEFT]), splat(rate[OVER])
+    k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
+    for block in range(0, n, BLOCK):
+        last = min(n, block + BLOCK)
+        value = widened(scale[block // BLOCK]) * rate[KEPT]
+        high, low, sizes = splat(value), splat(-value), splat(np.float32(0))
+        for at in range(block, last, LANES):
+            old = chosen(load_16(codes + at // 8), high, low)
+            new = times_plus(load(g + 4 * at), fresh, old)
+            if at + LANES > last:
+                new = chosen(_lanes(n), new, splat(np.float32(0)))
+            sizes = plus(sizes, size(new))
+            store(m + 4 * at, new)
+        scale[block // BLOCK] = halved(total(sizes) / np.float32(last - block))
+    for block in range(0, n, BLOCK):
+        last = min(n, block + BLOCK)
+        value = widened(scale[block // BLOCK]) * rate[UNDER]
+        high, low = splat(-value), splat(value)
+        for at in range(block, last, LANES):
+            new = load(m + 4 * at)
+            code = not_negative(new)
+            followed = times_plus(new, more, chosen(code, high, low))
+            store_16(codes + at // 8, code)
+            _move(p + 4 * at, roots + 4 * at, followed, left, k1, k2, k3)
+    if n % LANES:
+        end = codes + n // LANES * 2
+        store_16(end, np.uint16(load_16(end) & _lanes(n)))
+
+
+@_compiled
+def step_two_bits(
+    codes: int, scales: int, g: int, m: int, p: int, roots: int, n: int, rates: int, sums: int
+) -> None:
+    """Signs and which of two magnitudes, in turn; ``sums`` has room for 3 float32 a block."""
+    rate, scale, found = floats_at(rates), uint16_at(scales), floats_at(sums)
+    fresh, left, more = splat(rate[FRESH]), splat(rate[LEFT]), splat(rate[OVER])
+    k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
+    zeros = splat(np.float32(0))
+    for block in range(0, n, BLOCK):
+        last = min(n, block + BLOCK)
+        value = widened(scale[block // BLOCK]) * rate[KEPT]
+        inner, outer = value * np.float32(INNER), value * np.float32(OUTER)
+        high, low = splat(outer), splat(inner)
+        high_below, low_below = splat(-outer), splat(-inner)
+        sizes, squares = zeros, zeros
+        for at in range(block, last, LANES):
+            code = load_32(codes + at // 4)
+            below = chosen(evens(code), low_below, high_below)
+            old = chosen(odds(code), chosen(evens(code), high, low), below)
+            new = times_plus(load(g + 4 * at), fresh, old)
+            if at + LANES > last:
+                new = chosen(_lanes(n), new, zeros)
+            sizes = plus(sizes, size(new))
+            squares = times_plus(new, new, squares)
+            store(m + 4 * at, new)
+        mean = total(squares) / np.float32(last - block)
+        place = block // BLOCK * 2
+        found[place] = np.float32((INNER + OUTER) / 2) * np.float32(math.sqrt(mean))
+        found[place + 1] = np.float32(INNER) * total(sizes)
+    for block in range(0, n, BLOCK):
+        last = min(n, block + BLOCK)
+        place = block // BLOCK * 2
+        edge, sizes, count = splat(found[place]), zeros, 0
+        for at in range(block, last, LANES):
+            new = load(m + 4 * at)
+            magnitude = size(new)
+            far = above(magnitude, edge)
+            positive = not_negative(new)
+            store_32(codes + at // 4, in_turn(alike(far, positive), positive))
+            sizes = plus(sizes, chosen(far, magnitude, zeros))
+            count += many(far)
+        along = found[place + 1] + np.float32(OUTER - INNER) * total(sizes)
+        power = np.float32(INNER**2) * np.float32(last - block)
+        power += np.float32(OUTER**2 - INNER**2) * np.float32(count)
+        scale[block // BLOCK] = halved(along / power)
+    for block in range(0, n, BLOCK):
+        last = min(n, block + BLOCK)
+        value = widened(scale[block // BLOCK]) * rate[UNDER]
+        inner, outer = value * np.float32(INNER), value * np.float32(OUTER)
+        high, low = splat(-outer), splat(-inner)
+        high_below, low_below = splat(outer), splat(inner)
+        for at in range(block, last, LANES):
+            code = load_32(codes + at // 4)
+            below = chosen(evens(code), low_below, high_below)
+            kept = chosen(odds(code), chosen(evens(code), high, low), below)
+            followed = times_plus(load(m + 4 * at), more, kept)
+            _move(p + 4 * at, roots + 4 * at, followed, left, k1, k2, k3)
+    if n % LANES:
+        end = codes + n // LANES * 4
+        store_32(end, np.uint32(load_32(end) & np.uint32((1 << (2 * (n % LANES))) - 1)))
+
+
+@_compiled
+def step_four_bits(
+    codes: int, scales: int, g: int, m: int, p: int, roots: int, n: int, rates: int, levels: int
+) -> None:
+    """Levels -7..7 of square roots, two to the byte; ``levels`` has room for bytes of them."""
+    count = (n + 1) // 2
+    unpack_fours(uint8_at(codes), count, uint16_at(levels))
+    for k in range((n + LANES - 1) // LANES * LANES):
+        uint8_at(levels)[k] -= np.uint8(7)
+    _mix_companded(7, scales, levels, g, m, n, rates)
+    scale = uint16_at(scales)
+    for block in range(0, n, BLOCK):
+        last = min(n, block + BLOCK)
+        # The level is k or more where y = 49 |m| / scale is above (k - 1/2)^2 = k (k - 1) + 1/4:
+        # where the whole number h = ceil((y - 1/4) / 2) is above k (k - 1) / 2. So y is rounded
+        # to h with its sign, and bytes are compared.
+        factor = splat(np.float32(24.5) / max(widened(scale[block // BLOCK]), np.float32(_FLOOR)))
+        up, magic = splat(np.float32(0.375)), splat(np.float32(MAGIC))
+        for at in range(block, last, LANES):
+            new = load(m + 4 * at)
+            half = times_plus(new, factor, signed(up, new))
+            store_lowest_bytes(levels + at, plus(half, magic))
+    level_of_halves(uint8_at(levels), (n + LANES - 1) // LANES * LANES)
+    _move_companded(7, scales, levels, m, p, roots, n, rates)
+    for k in range((n + LANES - 1) // LANES * LANES):
+        uint8_at(levels)[k] += np.uint8(7)
+    if n % 2:
+        uint8_at(levels)[n] = np.uint8(0)
+    pack_fours(uint16_at(levels), count, uint8_at(codes))
+
+
+@_compiled
+def step_eight_bits(
+    codes: int, scales: int, g: int, m: int, p: int, roots: int, n: int, rates: int, levels: int
+) -> None:
+    """Levels -127..127 of square roots; ``levels`` has room for bytes of them."""
+    code, level, scale = uint8_at(codes), uint8_at(levels), uint16_at(scales)
+    for k in range(n):
+        level[k] = np.uint8(code[k] - np.uint8(127))
+    _mix_companded(127, scales, levels, g, m, n, rates)
+    for block in range(0, n, BLOCK):
+        last = min(n, block + BLOCK)
+        factor = splat(np.float32(127**2) / max(widened(scale[block // BLOCK]), np.float32(_FLOOR)))
+        magic = splat(np.float32(MAGIC))
+        for at in range(block, last, LANES):
+            new = load(m + 4 * at)
+            size_of = root(times(size(new), factor))
+            store_lowest_bytes(levels + at, plus(signed(size_of, new), magic))
+    _move_companded(127, scales, levels, m, p, roots, n, rates)
+    for k in range(n):
+        code[k] = np.uint8(level[k] + np.uint8(127))
+
+
+@_compiled
+def _mix_companded(top: int, scales: int, levels: int, g: int, m: int, n: int, rates: int) -> None:
+    """Momentum and peaks; a level stands for scale sign(level) (level / top)^2."""
+    rate, scale = floats_at(rates), uint16_at(scales)
+    fresh = splat(rate[FRESH])
+    for block in range(0, n, BLOCK):
+        last = min(n, block + BLOCK)
+        factor = splat(widened(scale[block // BLOCK]) * rate[KEPT] / np.float32(top * top))
+        peaks = splat(np.float32(0))
+        for at in range(block, last, LANES):
+            level = load_bytes(levels + at)
+            old = times(times(level, factor), size(level))
+            new = times_plus(load(g + 4 * at), fresh, old)
+            if at + LANES > last:
+                new = chosen(_lanes(n), new, splat(np.float32(0)))
+            peaks = larger(peaks, size(new))
+            store(m + 4 * at, new)
+        scale[block // BLOCK] = halved(largest(peaks))
+
+
+@_compiled
+def _move_companded(
+    top: int, scales: int, levels: int, m: int, p: int, roots: int, n: int, rates: int
+) -> None:
+    """Parameters follow momentum and what its levels have lost of it."""
+    rate, scale = floats_at(rates), uint16_at(scales)
+    left, more = splat(rate[LEFT]), splat(rate[OVER])
+    k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
+    for block in range(0, n, BLOCK):
+        last = min(n, block + BLOCK)
+        factor = splat(-widened(scale[block // BLOCK]) * rate[UNDER] / np.float32(top * top))
+        for at in range(block, last, LANES):
+            level = load_bytes(levels + at)
+            kept = times(times(level, factor), size(level))
+            followed = times_plus(load(m + 4 * at), more, kept)
+            _move(p + 4 * at, roots + 4 * at, followed, left, k1, k2, k3)

@@ -1,0 +1,281 @@
+"""Vectors of 16 float32 for compiled loops, where what the compiler makes of plain loops is slow.
+
+A loop that also packs bits, or that keeps several sums, is not turned into vector instructions.
+These name them: a mask of 16 is a uint16, its lowest bit the first lane, which is also how signs
+are stored. The compiler cuts vectors where a processor's are shorter.
+"""
+
+# ruff: noqa: ANN401 - values of compiled code have no types here
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+LANES = 16
+"""Of a vector."""
+
+
+class _FloatsType(types.Type):
+    def __init__(self) -> None:
+        super().__init__(name=f"Floats{LANES}")  # type: ignore[no-untyped-call]
+
+
+floats = _FloatsType()
+_BIT, _BYTE, _SHORT, _INT = (ir.IntType(bits) for bits in (1, 8, 16, 32))
+_FLOAT = ir.FloatType()
+_FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+_BITS = ir.VectorType(_BIT, LANES)
+
+
+@register_model(_FloatsType)
+class _FloatsModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _FLOATS)
+
+
+def _made(result: Any, *takes: Any) -> Callable[[Callable[..., Any]], Any]:
+    """An intrinsic of ``takes`` that gives ``result``, from what builds it of values."""
+
+    def decorate(build: Callable[..., Any]) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            del signature
+            made = build(builder, *arguments)
+            return context.get_dummy_value() if result is types.void else made
+
+        signature = result(*takes)
+        # An intrinsic's arguments are those of the function, by number.
+        wrappers: dict[int, Callable[..., Any]] = {
+            1: lambda _context, _a: (signature, generate),
+            2: lambda _context, _a, _b: (signature, generate),
+            3: lambda _context, _a, _b, _c: (signature, generate),
+        }
+        wrapper = wrappers[len(takes)]
+        wrapper.__name__ = build.__name__
+        return intrinsic(wrapper)
+
+    return decorate
+
+
+def _constant(kind: Any, value: float) -> Any:
+    return ir.Constant(kind, [value] * LANES)
+
+
+def _call(builder: Any, name: str, *values: Any, fast: str = "") -> Any:
+    """Call one of LLVM's own functions of floats, of the type of the last value."""
+    kinds = [value.type for value in values]
+    result = _FLOAT if "reduce" in name else _FLOATS
+    function = ir.FunctionType(result, kinds)
+    declared = builder.module.globals.get(name) or ir.Function(builder.module, function, name)
+    return builder.call(declared, values, fastmath=(fast,) if fast else ())
+
+
+def _at(builder: Any, address: Any, kind: Any) -> Any:
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+# Memory; addresses need no alignment
+
+
+@_made(floats, types.int64)
+def load(builder: Any, address: Any) -> Any:
+    """16 float32."""
+    return builder.load(_at(builder, address, _FLOATS), align=4)
+
+
+@_made(types.void, types.int64, floats)
+def store(builder: Any, address: Any, values: Any) -> None:
+    """16 float32."""
+    builder.store(values, _at(builder, address, _FLOATS), align=4)
+
+
+@_made(floats, types.int64)
+def load_halves(builder: Any, address: Any) -> Any:
+    """16 bfloat16."""
+    halves = builder.load(_at(builder, address, ir.VectorType(_SHORT, LANES)), align=2)
+    wide = builder.shl(builder.zext(halves, _INTS), _constant(_INTS, 16))
+    return builder.bitcast(wide, _FLOATS)
+
+
+@_made(types.void, types.int64, floats)
+def store_halves(builder: Any, address: Any, values: Any) -> None:
+    """To bfloat16, to nearest, halves to even, as long as they are numbers."""
+    bits = builder.bitcast(values, _INTS)
+    odd = builder.and_(builder.lshr(bits, _constant(_INTS, 16)), _constant(_INTS, 1))
+    near = builder.add(builder.add(bits, _constant(_INTS, 0x7FFF)), odd)
+    halves = builder.trunc(builder.lshr(near, _constant(_INTS, 16)), ir.VectorType(_SHORT, LANES))
+    builder.store(halves, _at(builder, address, halves.type), align=2)
+
+
+@_made(floats, types.int64)
+def load_bytes(builder: Any, address: Any) -> Any:
+    """16 signed bytes."""
+    narrow = builder.load(_at(builder, address, ir.VectorType(_BYTE, LANES)), align=1)
+    return builder.sitofp(builder.sext(narrow, _INTS), _FLOATS)
+
+
+@_made(types.void, types.int64, floats)
+def store_lowest_bytes(builder: Any, address: Any, values: Any) -> None:
+    """The lowest 8 bits of each."""
+    narrow = builder.trunc(builder.bitcast(values, _INTS), ir.VectorType(_BYTE, LANES))
+    builder.store(narrow, _at(builder, address, narrow.type), align=1)
+
+
+@_made(types.uint16, types.int64)
+def load_16(builder: Any, address: Any) -> Any:
+    """A mask."""
+    return builder.load(_at(builder, address, _SHORT), align=1)
+
+
+@_made(types.void, types.int64, types.uint16)
+def store_16(builder: Any, address: Any, mask: Any) -> None:
+    """A mask."""
+    builder.store(mask, _at(builder, address, _SHORT), align=1)
+
+
+@_made(types.uint32, types.int64)
+def load_32(builder: Any, address: Any) -> Any:
+    """Two masks, bit by bit in turn."""
+    return builder.load(_at(builder, address, _INT), align=1)
+
+
+@_made(types.void, types.int64, types.uint32)
+def store_32(builder: Any, address: Any, masks: Any) -> None:
+    """Two masks, bit by bit in turn."""
+    builder.store(masks, _at(builder, address, _INT), align=1)
+
+
+# Numbers
+
+
+@_made(floats, types.float32)
+def splat(builder: Any, value: Any) -> Any:
+    """The same in all lanes."""
+    single = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), value, _INT(0))
+    return builder.shuffle_vector(single, single, _constant(_INTS, 0))
+
+
+@_made(floats, floats, floats)
+def plus(builder: Any, a: Any, b: Any) -> Any:
+    """A + b."""
+    return builder.fadd(a, b)
+
+
+@_made(floats, floats, floats)
+def times(builder: Any, a: Any, b: Any) -> Any:
+    """A b."""
+    return builder.fmul(a, b)
+
+
+@_made(floats, floats, floats, floats)
+def times_plus(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """A b + c, rounded once where the processor can."""
+    return _call(builder, "llvm.fmuladd.v16f32", a, b, c)
+
+
+@_made(floats, floats, floats, floats)
+def minus_times(builder: Any, c: Any, a: Any, b: Any) -> Any:
+    """C - a b, rounded once where the processor can."""
+    return _call(builder, "llvm.fmuladd.v16f32", builder.fneg(a), b, c)
+
+
+@_made(floats, floats)
+def size(builder: Any, a: Any) -> Any:
+    """Magnitudes."""
+    return _call(builder, "llvm.fabs.v16f32", a)
+
+
+@_made(floats, floats)
+def root(builder: Any, a: Any) -> Any:
+    """Square roots."""
+    return _call(builder, "llvm.sqrt.v16f32", a)
+
+
+@_made(floats, floats, floats)
+def signed(builder: Any, a: Any, b: Any) -> Any:
+    """The size of a with the sign of b."""
+    return _call(builder, "llvm.copysign.v16f32", a, b)
+
+
+@_made(floats, floats, floats)
+def larger(builder: Any, a: Any, b: Any) -> Any:
+    """The larger of each two that are numbers."""
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+@_made(types.float32, floats)
+def total(builder: Any, a: Any) -> Any:
+    """Sum of the lanes, in any order."""
+    return _call(builder, "llvm.vector.reduce.fadd.v16f32", _FLOAT(-0.0), a, fast="reassoc")
+
+
+@_made(types.float32, floats)
+def largest(builder: Any, a: Any) -> Any:
+    """Largest of the lanes, which are numbers."""
+    return _call(builder, "llvm.vector.reduce.fmax.v16f32", a, fast="nnan")
+
+
+# Masks
+
+
+@_made(types.uint16, floats, floats)
+def above(builder: Any, a: Any, b: Any) -> Any:
+    """Where a > b."""
+    return builder.bitcast(builder.fcmp_ordered(">", a, b), _SHORT)
+
+
+@_made(types.uint16, floats)
+def not_negative(builder: Any, a: Any) -> Any:
+    """Where a >= 0."""
+    return builder.bitcast(builder.fcmp_ordered(">=", a, _constant(_FLOATS, 0.0)), _SHORT)
+
+
+@_made(floats, types.uint16, floats, floats)
+def chosen(builder: Any, mask: Any, a: Any, b: Any) -> Any:
+    """A where the mask is set, else b."""
+    return builder.select(builder.bitcast(mask, _BITS), a, b)
+
+
+@_made(types.uint16, types.uint16, types.uint16)
+def alike(builder: Any, a: Any, b: Any) -> Any:
+    """Where both are set, or neither."""
+    return builder.not_(builder.xor(a, b))
+
+
+@_made(types.int64, types.uint16)
+def many(builder: Any, mask: Any) -> Any:
+    """Lanes that are set."""
+    return builder.zext(builder.ctpop(mask), ir.IntType(64))
+
+
+@_made(types.uint32, types.uint16, types.uint16)
+def in_turn(builder: Any, low: Any, high: Any) -> Any:
+    """Bits of two masks in turn, the first's lowest first."""
+    order = ir.Constant(
+        ir.VectorType(_INT, 2 * LANES), [i // 2 + LANES * (i % 2) for i in range(2 * LANES)]
+    )
+    bits = builder.shuffle_vector(builder.bitcast(low, _BITS), builder.bitcast(high, _BITS), order)
+    return builder.bitcast(bits, _INT)
+
+
+def _every_other(builder: Any, masks: Any, first: int) -> Any:
+    """By a test of the same word in every lane, which needs no shuffle of bits."""
+    single = builder.insert_element(ir.Constant(_INTS, ir.Undefined), masks, _INT(0))
+    word = builder.shuffle_vector(single, single, _constant(_INTS, 0))
+    bits = ir.Constant(_INTS, [1 << (2 * lane + first) for lane in range(LANES)])
+    found = builder.icmp_unsigned("!=", builder.and_(word, bits), _constant(_INTS, 0))
+    return builder.bitcast(found, _SHORT)
+
+
+@_made(types.uint16, types.uint32)
+def evens(builder: Any, masks: Any) -> Any:
+    """The first of the two masks of ``in_turn``."""
+    return _every_other(builder, masks, 0)
+
+
+@_made(types.uint16, types.uint32)
+def odds(builder: Any, masks: Any) -> Any:
+    """The second of the two masks of ``in_turn``."""
+    return _every_other(builder, masks, 1)

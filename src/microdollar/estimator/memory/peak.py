@@ -1,7 +1,8 @@
 """The peak of the fullest device: states, and what a micro-batch adds, at the worst moment.
 
-Three moments are compared: the loss of the last micro-batch (all activations, logits), the end of
-its backward pass (all gradients, one layer), and the optimizer step (its temporaries).
+Four moments are compared: the loss of the last micro-batch (all activations, logits), the end of
+its backward pass (all gradients, one layer), its very end if a table is tied (its two gradients
+and their sum), and the optimizer step (its temporaries).
 """
 
 from dataclasses import dataclass, replace
@@ -18,8 +19,9 @@ from microdollar.estimator.memory.others import other_models
 from microdollar.estimator.memory.profiles import Profile, plan_profile
 from microdollar.estimator.memory.stages import Stage, fullest_stages
 from microdollar.estimator.memory.states import element_bytes
-from microdollar.estimator.memory.weights import stage_states
+from microdollar.estimator.memory.weights import shard_count, stage_states
 from microdollar.estimator.parts import Part
+from microdollar.spec.parameters import head_product
 from microdollar.spec.training import TrainingPlan
 
 
@@ -104,6 +106,9 @@ def _stage_peak(plan: TrainingPlan, stage: Stage, profile: Profile, *, cpu: bool
             + states.reducing
             + max((m.live + m.temporary + m.saved for m, _ in memories), default=0.0),
         ),
+        "tied": _Moment(
+            states.gradients, 0.0, held + _tied_gradients(plan, stage, profile, resident=resident)
+        ),
         "step": _Moment(states.gradients, 0.0, held + states.step),
         "others": _Moment(states.gradients if resident else 0.0, 0.0, others.temporary),
     }
@@ -138,9 +143,27 @@ def _stage_peak(plan: TrainingPlan, stage: Stage, profile: Profile, *, cpu: bool
     )
 
 
+def _tied_gradients(plan: TrainingPlan, stage: Stage, profile: Profile, *, resident: bool) -> float:
+    """Gradients of a tied table that are live when the embedding's joins the head's.
+
+    Autograd adds them to a third, out of place, before it hands that on (measured: the test of
+    this). Where gradients of the micro-batches before are kept, or shards of them, it is none of
+    those. Not counted for software with gradient buffers of its own, nor for a compiled model,
+    whose compiler may add in place.
+    """
+    train, head = plan.train, head_product(plan.model)
+    ours = profile.resident_gradients or profile.kernels == "compiled" or train.lora is not None
+    if ours or head is None or not (plan.model.tied and stage.tables and stage.head):
+        return 0.0
+    sharded = plan.layout.zero >= 2 and shard_count(plan.layout) > 1
+    more = 3 if resident or sharded else 2
+    return more * head.parameters / plan.layout.tp * element_bytes(train)
+
+
 _WORST = {
     "loss": "logits, loss and recomputation",
     "backward": "layer in backward",
+    "tied": "gradients of a tied table",
     "step": "temporaries of the optimizer step",
     "others": "forward pass of another model",
 }

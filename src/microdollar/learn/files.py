@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -120,15 +120,33 @@ def save_folder(
         name: tensor if isinstance(tensor, FileTensor) else _storable(name, tensor)
         for name, tensor in tensors.items()
     }
+    with whole_folder(folder, names=(CONFIG_NAME, TENSORS_NAME)) as fresh:
+        (fresh / CONFIG_NAME).write_text(text, encoding="utf-8")
+        _write_tensors(fresh / TENSORS_NAME, plain)
+        # safetensors makes files for their owner alone.
+        (fresh / TENSORS_NAME).chmod(stat.S_IMODE((fresh / CONFIG_NAME).stat().st_mode))
+
+
+@contextmanager
+def whole_folder(folder: Path, *, names: Collection[str]) -> Iterator[Path]:
+    """A folder to write files into, which gets its name when the block has ended.
+
+    Until then, and after an error, what was there before is there. A model of ours is
+    replaced, any other folder with files in it is not.
+
+    Args:
+        folder: where to; parents are made.
+        names: of the files that a model of this kind may hold.
+
+    Raises:
+        ModelFileError: if it can't be written, or holds something else; nothing is left behind.
+    """
     target = Path(os.path.realpath(folder))
     try:
-        _refuse_foreign(folder, target)
+        _refuse_foreign(folder, target, names)
         with made_folder(target.parent), _temporary_sibling(target) as fresh:
-            (fresh / CONFIG_NAME).write_text(text, encoding="utf-8")
-            _write_tensors(fresh / TENSORS_NAME, plain)
-            # safetensors makes files for their owner alone.
-            (fresh / TENSORS_NAME).chmod(stat.S_IMODE((fresh / CONFIG_NAME).stat().st_mode))
-            for path in (fresh / CONFIG_NAME, fresh / TENSORS_NAME, fresh):
+            yield fresh
+            for path in (*fresh.iterdir(), fresh):
                 _sync(path)
             _move_into_place(fresh, target)
             _sync(target.parent)
@@ -219,7 +237,7 @@ def _storable(name: str, array: "Array") -> "Array":
     return plain.astype(plain.dtype.newbyteorder("<"), copy=False)
 
 
-def _refuse_foreign(folder: Path, target: Path) -> None:
+def _refuse_foreign(folder: Path, target: Path, ours: Collection[str]) -> None:
     """Only an empty folder or a model of ours may be replaced."""
     try:
         names = sorted(entry.name for entry in target.iterdir())
@@ -227,7 +245,7 @@ def _refuse_foreign(folder: Path, target: Path) -> None:
         return
     if target == Path.cwd() or os.path.ismount(target):
         bad(folder, "the folder itself can't be replaced", f"Type {folder / 'model'} instead.")
-    foreign = [name for name in names if name not in (TENSORS_NAME, CONFIG_NAME)]
+    foreign = [name for name in names if name not in ours]
     if not foreign and names:
         try:
             read_config(target)

@@ -4,7 +4,6 @@ Each class carries the exit code that the command line ends with. Messages are o
 or two lines; the last sentence says what to do.
 """
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -107,6 +106,8 @@ class CannotEstimateError(MicrodollarError):
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names most like ``name``, best first; empty if none is close."""
+    import difflib  # when something went wrong, which it seldom does
+
     by_folded = {entry.casefold(): entry for entry in known}
     folded = name.casefold()
     close = difflib.get_close_matches(folded, by_folded, n=count, cutoff=0.5)

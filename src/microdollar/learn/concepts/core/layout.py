@@ -16,9 +16,9 @@ query. Places count from the end: the newest concept is the last place, whatever
 length. Vectors come first in the flat vector, so that they are updated as one.
 """
 
-import hashlib
 import json
 import math
+import random
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -98,21 +98,40 @@ def views(flat: Floats, config: CoreConfig) -> dict[str, Floats]:
     return found
 
 
-def initial(config: CoreConfig, seed: int = 0) -> Floats:
-    """Parameters before training, (n_params,): normal weights of deviation 1 / sqrt(rows)."""
-    rng = np.random.default_rng(seed)
-    flat = np.zeros(config.n_params, np.float32)
+def initial(config: CoreConfig, seed: int = 0, out: Floats | None = None) -> Floats:
+    """Parameters before training: normal weights of deviation 1 / sqrt(rows).
+
+    Args:
+        config: sizes.
+        seed: of the random numbers.
+        out: (n_params,), where to; a new array without it.
+    """
+    draw = random.Random(seed)
+    flat = np.empty(config.n_params, np.float32) if out is None else out
+    flat[:] = 0
     for name, tensor in views(flat, config).items():
         if name.endswith("_scale"):
             tensor[:] = 1
         elif name.startswith("w_") and name != "w_out":
-            tensor[:] = rng.standard_normal(tensor.shape, np.float32) / math.sqrt(len(tensor))
+            _fill_normal(tensor, 1 / math.sqrt(len(tensor)), draw)
         elif name == "places":
-            tensor[:] = 0.02 * rng.standard_normal(tensor.shape, np.float32)
+            _fill_normal(tensor, 0.02, draw)
         elif name == "mix":
             # Each concept counts for half of the one after it.
             tensor[:] = math.log(2) * np.arange(1 - len(tensor), 1)
     return flat
+
+
+def _fill_normal(tensor: Floats, deviation: float, draw: random.Random) -> None:
+    """Normal variables (Box and Muller 1958), without numpy.random and the OpenSSL it brings."""
+    flat = tensor.reshape(-1)
+    for start in range(0, len(flat), 2**14):
+        part = flat[start : start + 2**14]
+        bits = np.frombuffer(draw.randbytes(8 * -(-len(part) // 2)), "<u4").reshape(2, -1)
+        uniform = (bits + 0.5) / 2**32
+        length, angle = np.sqrt(-2 * np.log(uniform[0])), 2 * math.pi * uniform[1]
+        normal = np.concatenate([length * np.cos(angle), length * np.sin(angle)])
+        part[:] = deviation * normal[: len(part)]
 
 
 def fingerprint(params: Floats, config: CoreConfig) -> str:
@@ -125,6 +144,9 @@ def fingerprint(params: Floats, config: CoreConfig) -> str:
     Raises:
         UsageError: if they don't fit together.
     """
+    # Imported here: it brings OpenSSL, a tenth of a small process.
+    import hashlib
+
     views(params, config)
     sizes = asdict(config) | {"gain": float(config.gain)}
     found = hashlib.sha256(json.dumps(sizes, sort_keys=True).encode())

@@ -83,7 +83,7 @@ class CodedMatrix:
         # Whatever is the same for all elements goes into what they are divided by.
         released = rates.beta1 / (1 - rates.beta1)
         whole = 1 / rates.correction1 + released
-        rate = max(rates.lr * whole, TINY)
+        rate = rates.lr * whole or 1.0
         row_roots = np.sqrt(self.row / mean) * (1 / rate)
         col_roots, eps = np.sqrt(self.col), rates.eps / rate
         each = 8 // self.bits
@@ -93,9 +93,12 @@ class CodedMatrix:
                 columns = slice(left, min(left + BLOCK, self.cols))
                 codes = self.codes[part, columns.start // each : columns.stop // each]
                 scale = self.scale[part, block]
-                p, moved, spare = param[part, columns], *self._take_in(
-                    grad[part, columns], codes, scale, rates.beta1
+                p, moved, spare = (
+                    param[part, columns],
+                    *self._take_in(grad[part, columns], codes, scale, rates.beta1),
                 )
+                if not rates.lr:
+                    continue
                 self._decode(codes, scale, spare, released / whole)
                 moved -= spare
                 np.multiply(row_roots[part, None], col_roots[columns], out=spare)

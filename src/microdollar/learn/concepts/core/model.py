@@ -94,7 +94,10 @@ class Core:
         self._optimizer = kind(tensors, self.arena["optimizer"])
         self._steps = 0
         self._seen = 0
-        self.load(initial(config, seed) if params is None else params)
+        if params is None:
+            initial(config, seed, out=self.params)
+        else:
+            self.load(params)
 
     @property
     def grads(self) -> Floats:

@@ -29,6 +29,7 @@ from microdollar.learn.optim import Collins
 VARIANTS = {
     "Collins": {},
     "CollinsMini": {"m_state": "2bit"},
+    "CollinsOneBit": {"m_state": "1bit"},
     "CollinsSketch": {"m_state": "sketch", "v_state": "sketch", "compression": 2},
 }
 

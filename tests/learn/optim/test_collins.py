@@ -185,6 +185,21 @@ def test_a_rate_in_a_tensor_is_the_same_rate(options):
         assert (a - b).abs().quantile(0.99) < 3e-6
 
 
+@pytest.mark.parametrize("rate_dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_types_of_rate_and_parameter_mix(rate_dtype, dtype):
+    """3e-3 of float32 is 4e-8 of itself away."""
+    for m_state in ("4bit", "1bit", "fp32"):
+        plain, _ = trained({"m_state": m_state}, dtype=dtype)
+        net = network(dtype)
+        rate = torch.tensor(3e-3, dtype=rate_dtype)
+        train(net, Collins(net.parameters(), lr=rate, m_state=m_state))
+        for a, b in zip(plain.parameters(), net.parameters(), strict=True):
+            assert a.dtype == dtype
+            # A bfloat16 that is rounded the other way is another number of the next gradient.
+            assert (a - b).abs().mean() < (3e-4 if dtype == torch.bfloat16 else 1e-7)
+
+
 def test_schedulers_change_the_rate():
     net = network()
     optimizer = Collins(net.parameters(), lr=1e-2)

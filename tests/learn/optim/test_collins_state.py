@@ -348,7 +348,10 @@ def test_sparse_gradients_without_rows_say_what_to_do():
         Collins([weight], m_state="sketch", v_state="sketch").step()
 
 
-@pytest.mark.parametrize("options", [{}, {"v_state": "8bit"}, {"v_state": "tile"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"v_state": "8bit"}, {"v_state": "tile"}, {"m_state": "2bit"}, {"m_state": "1bit"}],
+)
 def test_memory_of_a_step_does_not_grow_with_the_tensors(options, monkeypatch):
     """By chunks of 2^14 elements here, 2^19 as they are; compiled loops allocate less."""
     for module in (reference, exact):

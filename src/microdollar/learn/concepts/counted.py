@@ -92,7 +92,8 @@ class CountedEncoder:
             ModelFileError: if it is missing, damaged or something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # numpy leaves a file open that it can't read.
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 words = file["words"].tobytes().decode().split("\n")
                 return cls([word for word in words if word], file["vectors"])
         except Exception as error:  # zipfile, zlib and numpy each have their own

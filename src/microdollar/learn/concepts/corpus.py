@@ -1,6 +1,6 @@
 """Articles and their sentences: what a concept model learns the order of.
 
-Sources: a MediaWiki dump (enwik8), plain text and Markdown files, folders of them, and
+Sources: a MediaWiki dump (enwik8), WikiText files, plain text and Markdown, folders of them, and
 ``python-docs``, the help topics that every Python carries. An article is whatever has a title
 and an order of sentences; splits are by article, so that nothing of a tested article is learnt.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from microdollar.errors import CorpusError
 from microdollar.learn.concepts.web import html_paragraphs
-from microdollar.learn.concepts.wiki import is_dump, pages
+from microdollar.learn.concepts.wiki import is_dump, is_wikitext, pages, wikitext_articles
 
 MIN_SENTENCES = 20
 """Of an article; shorter ones say little about the order of sentences."""
@@ -154,7 +154,11 @@ def _file(path: Path, limit: int | None) -> list[tuple[str, str]]:
     plain = path.with_suffix("") if path.suffix in _OPENERS else path
     if plain.suffix.lower() in _WEB_SUFFIXES:
         return [(plain.stem, "\n".join(html_paragraphs(text)))]
-    return list(pages(text)) if is_dump(text) else [(plain.stem, _joined(text))]
+    if is_dump(text):
+        return list(pages(text))
+    if is_wikitext(text):
+        return list(wikitext_articles(text))
+    return [(plain.stem, _joined(text))]
 
 
 def _folder(folder: Path, limit: int | None) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Articles out of a MediaWiki dump (enwik8's format): markup off, sentences out.
+"""Articles out of Wikipedia's text: MediaWiki dumps (enwik8's format) and WikiText files.
 
 Not a parser of MediaWiki: what remains after a dozen substitutions is prose, and what is not
 prose (tables, templates, references, lists, headings) is dropped. Sections of a dump that was
@@ -73,3 +73,33 @@ def prose_lines(markup: str) -> list[str]:
     text = _LEFT_OVER.sub("", html.unescape(text))
     lines = (line.strip() for line in text.splitlines())
     return [_SPACE.sub(" ", line) for line in lines if line and not line.startswith(_NOT_PROSE)]
+
+
+_WIKITEXT_TITLE = re.compile(r"^ = ([^=\n]+) = $", re.MULTILINE)
+_JOINED_SIGN = re.compile(r" @([-,.])@ ")
+_BEFORE = re.compile(r" ([,.;:!?)\]%]|'s\b|n't\b|'re\b|'ve\b|'ll\b)")
+_AFTER = re.compile(r"([(\[$£€]) ")
+_QUOTED = re.compile(r'" ([^"]*) "')
+
+
+def is_wikitext(text: str) -> bool:
+    """Whether a text is of the WikiText corpora (Merity et al. 2016, arXiv:1609.07843)."""
+    return _WIKITEXT_TITLE.search(text[:10_000]) is not None
+
+
+def wikitext_articles(text: str) -> Iterator[tuple[str, str]]:
+    """Title and prose of every article of a WikiText file, its tokens joined to text again.
+
+    Sections' headings are left out; words that the corpus replaced stay out.
+    """
+    parts = _WIKITEXT_TITLE.split(text)
+    for title, body in zip(parts[1::2], parts[2::2], strict=True):
+        lines = (line.strip() for line in body.splitlines())
+        prose = [_detokenised(line) for line in lines if line and not line.startswith("=")]
+        yield title.strip(), "\n".join(prose)
+
+
+def _detokenised(line: str) -> str:
+    text = _JOINED_SIGN.sub(r"\1", line.replace("<unk>", ""))
+    text = _QUOTED.sub(r'"\1"', text)
+    return _AFTER.sub(r"\1", _BEFORE.sub(r"\1", _SPACE.sub(" ", text)))

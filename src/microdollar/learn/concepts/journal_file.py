@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from microdollar.errors import JournalError
+from microdollar.files import whole_file
 
 MAGIC = b"MDJ1"
 MAX_META_BYTES = 1 << 16
@@ -184,6 +185,35 @@ def create(path: Path, meta: Mapping[str, Any], payload: bytes | memoryview) -> 
     finally:
         with suppress(OSError):
             fresh.unlink()
+
+
+def write_single(path: Path, meta: Mapping[str, Any], payload: bytes) -> None:
+    """Write a file of one record, whole or not at all, in place of what is there.
+
+    Raises:
+        JournalError: if it can't be written; what was there is there.
+    """
+    try:
+        with whole_file(path, "wb") as out:
+            for part in _encode(meta, payload, "00" * _HASH_BYTES, 0, 0)[0]:
+                out.write(part)
+    except OSError as error:
+        raise JournalError(f"{path} can't be written: {error.strerror or error}.") from error
+
+
+def read_single(path: Path) -> tuple[Mapping[str, Any], bytearray]:
+    """Meta and payload of a file that :func:`write_single` wrote.
+
+    Raises:
+        JournalError: if it can't be read or is damaged.
+    """
+    file = RecordFile(path, write=False)
+    try:
+        if len(file.records) != 1 or file.torn_bytes:
+            raise JournalError(f"{path}: not one whole record. Use a copy, or begin a new file.")
+        return file.records[0].meta, file.payload(file.records[0])
+    finally:
+        file.close()
 
 
 def keep_whole_records(path: Path) -> tuple[int, Path | None]:

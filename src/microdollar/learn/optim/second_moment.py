@@ -1,7 +1,7 @@
 """Ways to keep the second moment of a matrix, in plain torch on any device.
 
-First every range of rows is observed, then ``finish`` closes the step's statistics, then ranges
-are asked for their root. Only a factored moment needs all rows before the first root.
+A step begins, then every range of rows is observed, then ranges are asked for their root. Only a
+factored moment needs all rows before the first root.
 """
 
 from dataclasses import dataclass

@@ -73,7 +73,15 @@ def test_every_tensor(size, batch, fused, dtype):
     # In float32 the inputs are rounded first, so that only the passes differ.
     targets, negatives = targets.astype(dtype), negatives.astype(dtype)
 
-    core = Core(config, params, batch=5, negatives=30, fused=fused, dtype=dtype, optimizer="sgd")
+    core = Core(
+        config,
+        params,
+        batch=5,
+        negatives=30,
+        keep_gradients=not fused,
+        dtype=dtype,
+        optimizer="sgd",
+    )
     predicted = core.predict(contexts, lengths)
     if fused:
         # The first step of plain gradient descent is the gradient.
@@ -110,7 +118,7 @@ def test_float32_is_as_near_as_autograd_in_float32():
     targets, negatives = units(rng, 4, config.dim).astype("f4"), units(rng, 99, config.dim)
     negatives = negatives.astype("f4")
     lengths, mask = np.array([16, 3, 9, 1]), np.ones((4, 103), bool)
-    core = Core(config, params, batch=4)
+    core = Core(config, params, batch=4, keep_gradients=True)
     core.loss_and_grad(contexts, lengths, targets, negatives, 0.05)
     grads = {}
     for dtype in (torch.float32, torch.float64):
@@ -138,7 +146,7 @@ def test_a_gradient_is_the_slope_of_the_loss():
     """Central differences in float64, without PyTorch."""
     config, rng = SIZES["wider than its input"], np.random.default_rng(5)
     params = initial(config, 3) + 0.05 * rng.standard_normal(config.n_params)
-    core = Core(config, params, batch=2, dtype="float64")
+    core = Core(config, params, batch=2, dtype="float64", keep_gradients=True)
     batch = (
         units(rng, 2, 4, 8), [4, 2], units(rng, 2, 8), units(rng, 6, 8), 0.2,
     )  # fmt: skip

@@ -26,6 +26,7 @@ def work_plan(dtype: npt.DTypeLike) -> Arrays:
     return {
         "momentum": ((ROWS, BLOCK), dtype), "spare": ((ROWS, BLOCK), dtype),
         "codes": ((ROWS, BLOCK), np.uint8), "signs": ((ROWS, BLOCK), np.uint8),
+        "bytes": ((ROWS, BLOCK // 2), np.intp),
     }  # fmt: skip
 
 
@@ -124,7 +125,9 @@ class CodedMatrix:
     def _decode(self, codes: Array, scale: Array, out: Array, factor: float) -> None:
         """Packed codes and scales of their rows, to numbers times a factor."""
         levels = out.reshape(*codes.shape, 8 // self.bits)
-        np.take(self._levels_of_bytes, codes, axis=0, out=levels, mode="clip")
+        bytes_ = _corner(self.arrays["bytes"], codes.shape)
+        bytes_[:] = codes  # take would do so in memory of its own
+        np.take(self._levels_of_bytes, bytes_, axis=0, out=levels, mode="clip")
         out *= (from_bfloat16(scale) * factor)[:, None]
 
     def _encode_companded(self, m: Array, packed: Array, scale: Array, spare: Array) -> None:
@@ -143,7 +146,7 @@ class CodedMatrix:
         signs += 1
         codes *= signs
         codes += TOP
-        _pack(codes, packed, 4)
+        _pack(codes, packed, 4, signs)
 
     def _encode_two_bits(self, m: Array, packed: Array, scale: Array, spare: Array) -> None:
         """A sign, and which of two magnitudes; the scale is that of least squared error."""
@@ -163,7 +166,7 @@ class CodedMatrix:
         signs *= 3
         codes += 2
         codes ^= signs
-        _pack(codes, packed, 2)
+        _pack(codes, packed, 2, signs)
 
 
 def to_bfloat16(values: Array) -> npt.NDArray[np.uint16]:
@@ -185,12 +188,18 @@ def _levels_of_bytes(levels: list[float], bits: int, dtype: npt.DTypeLike) -> Ar
     return found
 
 
-def _pack(codes: Array, packed: Array, bits: int) -> None:
-    """Codes (rows, cols) to bytes, the first column in the lowest bits; codes are used up."""
+def _pack(codes: Array, packed: Array, bits: int, spare: Array) -> None:
+    """Codes (rows, cols) to bytes, the first column in the lowest bits.
+
+    ``codes`` and ``spare``, of the same shape, are used up.
+    """
     while bits < 8:
-        pairs = codes.view("<u2")
-        pairs |= pairs >> (8 - bits)
-        codes = pairs.astype(np.uint8)
+        pairs, shifted = codes.view("<u2"), spare.view("<u2")
+        np.right_shift(pairs, 8 - bits, out=shifted)
+        pairs |= shifted
+        # The lower byte of each pair has both.
+        codes, spare = _corner(spare, pairs.shape), _corner(codes, pairs.shape)
+        np.copyto(codes, pairs, casting="unsafe")
         bits *= 2
     packed[:] = codes
 

@@ -24,8 +24,8 @@ class Core:
     """A concept model with its optimizer.
 
     Everything that a step touches is allocated here, once: ``arena.bytes`` says how much, by
-    part. With ``fused`` there is room for one matrix's gradient at a time, and only
-    ``train_step`` learns; without, gradients of all are kept, in ``grads``.
+    part. There is room for one matrix's gradient at a time, which ``train_step`` uses up before it
+    makes the next; with ``keep_gradients`` there is for all, in ``grads``.
 
     Args:
         config: sizes.
@@ -34,7 +34,7 @@ class Core:
         negatives: most negatives of a call.
         optimizer: ``adam`` or ``sgd``.
         seed: of the initial parameters.
-        fused: whether gradients are used up tensor by tensor.
+        keep_gradients: for ``loss_and_grad`` and ``step``, a training step in two.
         dtype: float32; float64 is for checks.
 
     Attributes:
@@ -55,16 +55,17 @@ class Core:
         negatives: int = 256,
         optimizer: str = "adam",
         seed: int = 0,
-        fused: bool = False,
+        keep_gradients: bool = False,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         if batch < 1 or negatives < 0:
             raise UsageError(f"a batch of {batch} contexts against {negatives} negatives: none.")
-        self.config, self.batch, self.negatives, self.fused = config, batch, negatives, fused
+        self.config, self.batch, self.negatives = config, batch, negatives
+        self.keep_gradients = keep_gradients
         matrices = {name: shape for name, shape in config.shapes.items() if len(shape) > 1}
         kind = optimizer_class(optimizer)
         largest = max(math.prod(shape) for shape in matrices.values())
-        n = config.n_vectors + largest if fused else config.n_params
+        n = config.n_params if keep_gradients else config.n_vectors + largest
         tensors = {VECTORS: (config.n_vectors,), **matrices}
         floats: dict[str, dict[str, Shape]] = {
             "parameters": {"flat": (config.n_params,)},
@@ -104,10 +105,13 @@ class Core:
         """Of the last ``loss_and_grad``, flat (n_params,).
 
         Raises:
-            UsageError: if this core is fused, and keeps none.
+            UsageError: if this core keeps none.
         """
-        if self.fused:
-            raise UsageError("a fused core keeps no gradients. Make it with fused=False.")
+        if not self.keep_gradients:
+            raise UsageError(
+                "this core uses its gradients up as it makes them. Call train_step, "
+                "or make it with keep_gradients=True."
+            )
         return self._gradients
 
     @property
@@ -175,7 +179,8 @@ class Core:
 
         Raises:
             UsageError: if a shape, a length or a number can't be, if there was no ``predict``
-                since the last update, or if the core is fused.
+                since the last update, or if the core keeps no
+                gradients.
         """
         _ = self.grads
         loss = self._backward(contexts, lengths, targets, negatives, tau, mask)
@@ -187,7 +192,7 @@ class Core:
         """Update the parameters by ``grads``, which are used up.
 
         Raises:
-            UsageError: if a rate is negative or not finite, or the core is fused.
+            UsageError: if a rate is negative or not finite, or the core keeps no gradients.
         """
         _ = self.grads
         self._update(lr, weight_decay, lambda name: self._network.grads[name])
@@ -214,8 +219,8 @@ class Core:
         return loss
 
     def _places_of_gradients(self) -> dict[str, Floats]:
-        """By name; in a fused core all matrices share one."""
-        if not self.fused:
+        """By name; without ``keep_gradients`` all matrices share one."""
+        if self.keep_gradients:
             return views(self._gradients, self.config)
         found, start = {}, 0
         for name, shape in self.config.shapes.items():

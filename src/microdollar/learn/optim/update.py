@@ -12,7 +12,7 @@ from microdollar.learn.optim.loading import param_name
 from microdollar.learn.optim.momentum import State
 from microdollar.learn.optim.options import Options, betas_of, scalar, sketch_options
 from microdollar.learn.optim.reference import Step, as_matrix, matrix_step
-from microdollar.learn.optim.rounding import Key, is_rounded, key_of
+from microdollar.learn.optim.rounding import Key, is_rounded, key_of, mix_integer
 from microdollar.learn.optim.second_moment import Number
 from microdollar.learn.optim.sketched import sketched_step
 from microdollar.learn.optim.sparse import sparse_step
@@ -247,6 +247,8 @@ def _coded_step(one: Entry, grad: Tensor, step: Step, group: Options) -> None:
 
 def _update_away(entries: list[Entry], group: Options, found: Tensor | None) -> None:
     """On an accelerator, or compiled: no value is asked for, what is skipped is a flag."""
+    if group["fused"] is not False and not torch.compiler.is_compiling():
+        entries = _update_by_triton(entries, group, found)
     tensors = []
     for alike in _by_device(entries):
         finite = torch.stack(_norms(alike)) < _limit(alike[0].param)
@@ -268,6 +270,34 @@ def _update_away(entries: list[Entry], group: Options, found: Tensor | None) -> 
                 _coded_step(one, one.grad, step, group)
     if tensors:
         small.exact_step(tensors, rates_of(group, host=False))
+
+
+def _update_by_triton(entries: list[Entry], group: Options, found: Tensor | None) -> list[Entry]:
+    """Matrices by kernels of a GPU, all at once; returns those that the kernels don't take."""
+    from microdollar.learn.optim import kernels_cuda as kernels
+
+    kind = kernels.Kind(
+        m_state=group["m_state"], v_state=group["v_state"], release=group["release"],
+        rates=rates_of(group, host=False),
+    )  # fmt: skip
+    seed = mix_integer(group["seed"])
+    taken: dict[torch.device, tuple[Entry, list[kernels.Job]]] = {}
+    rest = []
+    for one in entries:
+        param = as_matrix(one.param, one.matrix) if one.matrix else None
+        grad = as_matrix(one.grad, one.matrix) if one.matrix else None
+        if not kernels.usable(param, grad, one.state, kind):
+            rest.append(one)
+            continue
+        assert isinstance(param, Tensor)
+        assert isinstance(grad, Tensor)
+        start = mix_integer(seed + one.index)
+        job = kernels.Job(param=param, grad=grad, state=one.state, start=start)
+        taken.setdefault(param.device, (one, []))[1].append(job)
+    for device, (first, jobs) in taken.items():
+        scaler = None if found is None else found.to(device)
+        kernels.matrix_steps(jobs, kind, first.skipped, scaler)
+    return rest
 
 
 def _by_device(entries: list[Entry]) -> list[list[Entry]]:

@@ -58,6 +58,11 @@ COMMANDS = {
         "A few real steps of your own training, extended to the whole run.",
     ),
     "calibrate": ("microdollar.cli.calibrate", "calibrate", "Measure what this machine can do."),
+    "concepts": (
+        "microdollar.cli.concepts",
+        "concepts",
+        "A small model of sentence vectors that learns on the device.",
+    ),
     "ledger": ("microdollar.cli.ledger", "ledger", "List, show, compare and export past runs."),
     "report": ("microdollar.cli.report", "report", "One HTML page from results."),
     "doctor": (

@@ -1,0 +1,19 @@
+"""``microdollar concepts``: a small model of sentence vectors that learns on the device."""
+
+import click
+
+from microdollar.cli.concepts_rollback import rollback
+from microdollar.cli.concepts_stream import stream
+
+
+@click.group(short_help="A small model of sentence vectors that learns on the device.")
+def concepts() -> None:
+    """Predict the next sentence as a vector, learn while running, undo, and share without text.
+
+    A model is a folder: the parameters and the history of their changes, the concepts with
+    their texts, and which encoder made them. docs/concepts.md says what it is and is not.
+    """
+
+
+for _command in (stream, rollback):
+    concepts.add_command(_command)

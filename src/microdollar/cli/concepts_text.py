@@ -1,0 +1,99 @@
+"""What the commands on concepts share: texts, their encoder, and vectors in order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from microdollar.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from microdollar.learn.base import Progress
+    from microdollar.learn.concepts.concept_source import ConceptSource
+    from microdollar.learn.concepts.corpus import Article
+    from microdollar.learn.concepts.encoders import Encoder
+    from microdollar.learn.concepts.model_folder import ModelFolder
+
+ENCODER_HELP = (
+    "minilm, static:FOLDER, vectors:FILE, a folder, or any name of sentence-transformers."
+)
+
+
+def encoder_of(model: "ModelFolder", name: str | None = None) -> "Encoder":
+    """The encoder whose vectors the model was trained on.
+
+    Args:
+        model: that says which.
+        name: where to find it instead.
+
+    Raises:
+        UsageError: if it is another one now.
+        MissingExtraError: if what it needs is not installed.
+    """
+    from microdollar.learn.concepts.model_folder import ENCODER
+
+    found: Encoder
+    if name is None and model.has_encoder:
+        from microdollar.learn.concepts.counted import CountedEncoder
+
+        found = CountedEncoder.load(model.path / ENCODER)
+    else:
+        from microdollar.learn.concepts.encoders import make_encoder
+
+        found = make_encoder(name or model.encoder.name)
+    if found.fingerprint != model.encoder.fingerprint:
+        raise UsageError(
+            f"{model.path} was trained on vectors of {model.encoder.name!r} "
+            f"({model.encoder.fingerprint[:12]}...), and {found.name!r} is another "
+            f"({found.fingerprint[:12]}...). Use that encoder, or train a model on this one."
+        )
+    return found
+
+
+def document_numbers(articles: "Sequence[Article]") -> "npt.NDArray[np.int64]":
+    """Of each sentence."""
+    import numpy as np
+
+    return np.repeat(np.arange(len(articles)), [len(each.sentences) for each in articles])
+
+
+def sentences_of(articles: "Sequence[Article]") -> list[str]:
+    """All of them, in order."""
+    return [sentence for article in articles for sentence in article.sentences]
+
+
+def text_source(
+    model: "ModelFolder",
+    file: str,
+    *,
+    encoder: str | None,
+    limit_bytes: int | None,
+    progress: "Progress",
+) -> "tuple[ConceptSource, int]":
+    """The concepts of a text, less the articles that the model was trained on.
+
+    Returns:
+        The source, and how many articles were left out.
+
+    Raises:
+        UsageError: if nothing is left, or the encoder is another.
+    """
+    from microdollar.learn.concepts.concept_source import from_vectors
+    from microdollar.learn.concepts.corpus import Rules, read_articles
+    from microdollar.learn.concepts.model_folder import article_hash
+
+    every = read_articles(file, limit_bytes=limit_bytes, rules=Rules(min_sentences=2))
+    learnt = model.learnt()
+    articles = [article for article in every if article_hash(article) not in learnt]
+    if not articles:
+        raise UsageError(
+            f"the model was trained on every article of {file!r}. Name a text that is new to it."
+        )
+    found = encoder_of(model, encoder)
+    vectors = found.encode(sentences_of(articles), progress)
+    source = from_vectors(
+        vectors, document_numbers(articles), name=Path(file).name, encoder=found.fingerprint
+    )
+    return source, len(every) - len(articles)

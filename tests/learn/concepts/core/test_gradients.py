@@ -13,7 +13,7 @@ from microdollar.learn.concepts.core.model import Core
 SIZES = {
     "default": CoreConfig(),
     "wider than its input": CoreConfig(dim=8, width=12, heads=3, context=4, gain=0.7),
-    "one head, one place": CoreConfig(dim=5, width=3, heads=1, context=1),
+    "one head, one place": CoreConfig(dim=10, width=7, heads=1, context=1),
 }
 
 
@@ -154,10 +154,10 @@ def test_a_gradient_is_the_slope_of_the_loss():
     gradient = core.grads.copy()
     direction = rng.standard_normal(config.n_params)
     losses = []
-    for step in (1e-5, -1e-5):
+    for step in (1e-6, -1e-6):
         core.load(params + step * direction)
         losses.append(core.loss_and_grad(*batch))
-    slope = (losses[0] - losses[1]) / 2e-5
+    slope = (losses[0] - losses[1]) / 2e-6
     assert slope == pytest.approx(gradient @ direction, rel=1e-7)
 
 

@@ -331,7 +331,8 @@ def _check_shape(name: str, values: Array, shape: Shape) -> None:
 def _all_finite(values: Array) -> bool:
     """In one pass and without an array of answers; contiguous."""
     flat = values.reshape(-1)
-    return math.isfinite(np.dot(flat, flat))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(np.dot(flat, flat))
 
 
 def _refuse_infinite(name: str, values: Array) -> None:

@@ -90,7 +90,7 @@ def test_counts_may_be_numbers_and_older_options_may_lack():
     state = optimizer.state_dict()
     for one in state["state"].values():
         one["step"] = one["step"].item()
-    for name in ("foreach", "fused", "nonfinite", "rounding", "maximize"):
+    for name in ("foreach", "fused", "nonfinite", "rounding", "maximize", "release"):
         del state["param_groups"][0][name]
     optimizer.load_state_dict(state)
     step(optimizer)

@@ -1,8 +1,9 @@
 """The peak of the fullest device: states, and what a micro-batch adds, at the worst moment.
 
-Four moments are compared: the loss of the last micro-batch (all activations, logits), the end of
-its backward pass (all gradients, one layer), its very end if a table is tied (its two gradients
-and their sum), and the optimizer step (its temporaries).
+Five moments are compared: the loss of the last micro-batch (all activations, logits), the beginning
+of its backward pass (all activations, the head's gradient), the end of it (all gradients, one
+layer), its very end if a table is tied (its two gradients and their sum), and the optimizer step
+(its temporaries).
 """
 
 from dataclasses import dataclass, replace
@@ -90,9 +91,9 @@ def _stage_peak(plan: TrainingPlan, stage: Stage, profile: Profile, *, cpu: bool
     live = max((memory.live for memory, _ in memories), default=0.0)
     back = live + max((memory.temporary for memory, _ in memories), default=0.0)
     loss = logits_bytes(model, train, layout, profile) if stage.head else 0.0
-    held = 0.0
-    if profile.holds_logits and stage.head and layout.pp == 1:
-        held = logits_elements(model, train, layout) * element_bytes(train)
+    head_gradient = _head_gradient(plan, profile) if stage.head else 0.0
+    logits_gradient = logits_elements(model, train, layout) * element_bytes(train)
+    held = logits_gradient if profile.holds_logits and stage.head and layout.pp == 1 else 0.0
     others = other_models(plan)
     resident = profile.resident_gradients or plan.micro_steps > 1
     moments = {
@@ -106,8 +107,13 @@ def _stage_peak(plan: TrainingPlan, stage: Stage, profile: Profile, *, cpu: bool
             + states.reducing
             + max((m.live + m.temporary + m.saved for m, _ in memories), default=0.0),
         ),
+        "head": _Moment(
+            states.gradients if resident else 0.0,
+            activations + others.activations,
+            held + logits_gradient + head_gradient if head_gradient else 0.0,
+        ),
         "tied": _Moment(
-            states.gradients, 0.0, held + _tied_gradients(plan, stage, profile, resident=resident)
+            states.gradients, 0.0, held + head_gradient * _tied(plan, stage, resident=resident)
         ),
         "step": _Moment(states.gradients, 0.0, held + states.step),
         "others": _Moment(states.gradients if resident else 0.0, 0.0, others.temporary),
@@ -115,7 +121,7 @@ def _stage_peak(plan: TrainingPlan, stage: Stage, profile: Profile, *, cpu: bool
     name, worst = max(moments.items(), key=lambda item: item[1].total)
     dynamic = worst.activations + worst.temporary
     if profile.flat_step:
-        before = max(moments["loss"], moments["backward"], moments["others"], key=_total)
+        before = max((one for at, one in moments.items() if at != "step"), key=_total)
         dynamic = before.activations + before.temporary
     parts = (
         Part(name="weights", value=states.weights, formula="parameters / (tp pp) * bytes"),
@@ -143,26 +149,36 @@ def _stage_peak(plan: TrainingPlan, stage: Stage, profile: Profile, *, cpu: bool
     )
 
 
-def _tied_gradients(plan: TrainingPlan, stage: Stage, profile: Profile, *, resident: bool) -> float:
+def _head_gradient(plan: TrainingPlan, profile: Profile) -> float:
+    """Bytes of the head's gradient when autograd makes it.
+
+    Not counted for software with gradient buffers of its own, nor for a compiled model, whose
+    compiler may add in place.
+    """
+    train, head = plan.train, head_product(plan.model)
+    ours = profile.resident_gradients or profile.kernels == "compiled" or train.lora is not None
+    if ours or head is None:
+        return 0.0
+    return head.parameters / plan.layout.tp * element_bytes(train)
+
+
+def _tied(plan: TrainingPlan, stage: Stage, *, resident: bool) -> int:
     """Gradients of a tied table that are live when the embedding's joins the head's.
 
     Autograd adds them to a third, out of place, before it hands that on (measured: the test of
     this). Where gradients of the micro-batches before are kept, or shards of them, it is none of
-    those. Not counted for software with gradient buffers of its own, nor for a compiled model,
-    whose compiler may add in place.
+    those.
     """
-    train, head = plan.train, head_product(plan.model)
-    ours = profile.resident_gradients or profile.kernels == "compiled" or train.lora is not None
-    if ours or head is None or not (plan.model.tied and stage.tables and stage.head):
-        return 0.0
+    if not (plan.model.tied and stage.tables and stage.head):
+        return 0
     sharded = plan.layout.zero >= 2 and shard_count(plan.layout) > 1
-    more = 3 if resident or sharded else 2
-    return more * head.parameters / plan.layout.tp * element_bytes(train)
+    return 3 if resident or sharded else 2
 
 
 _WORST = {
     "loss": "logits, loss and recomputation",
     "backward": "layer in backward",
+    "head": "gradients of logits and head",
     "tied": "gradients of a tied table",
     "step": "temporaries of the optimizer step",
     "others": "forward pass of another model",

@@ -2,8 +2,10 @@
 
 import click
 
+from microdollar.cli.concepts_eval import evaluate
 from microdollar.cli.concepts_rollback import rollback
 from microdollar.cli.concepts_stream import stream
+from microdollar.cli.concepts_train import train
 
 
 @click.group(short_help="A small model of sentence vectors that learns on the device.")
@@ -15,5 +17,5 @@ def concepts() -> None:
     """
 
 
-for _command in (stream, rollback):
+for _command in (train, evaluate, stream, rollback):
     concepts.add_command(_command)

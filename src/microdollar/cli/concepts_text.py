@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from microdollar.learn.concepts.model_folder import ModelFolder
 
 ENCODER_HELP = (
-    "minilm, static:FOLDER, vectors:FILE, a folder, or any name of sentence-transformers."
+    "minilm, counted, static:FOLDER, vectors:FILE, a folder, or a name of sentence-transformers."
 )
 
 

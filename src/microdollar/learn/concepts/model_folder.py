@@ -13,14 +13,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from microdollar.errors import ModelFileError, UsageError
 from microdollar.learn.concepts.core.layout import CoreConfig, Floats
-from microdollar.learn.concepts.corpus import Article
 from microdollar.learn.concepts.journal import Journal
 from microdollar.learn.files import CONFIG_NAME, FORMAT, FORMAT_VERSION, read_config, whole_folder
 from microdollar.learn.strict_json import bad, show
+
+if TYPE_CHECKING:
+    from microdollar.learn.concepts.corpus import Article
 
 NETWORK = "concepts"
 """``network`` in the ``config.json``."""
@@ -67,7 +69,7 @@ class ModelFolder:
         config: CoreConfig,
         encoder: EncoderFacts,
         *,
-        articles: Iterable[Article] = (),
+        articles: "Iterable[Article]" = (),
         training: Mapping[str, Any] | None = None,
         parts: Mapping[str, Callable[[Path], None]] | None = None,
     ) -> Self:
@@ -183,7 +185,7 @@ class ModelFolder:
         return frozenset((self.path / LEARNT).read_text("ascii").split())
 
 
-def article_hash(article: Article) -> str:
+def article_hash(article: "Article") -> str:
     """Of its sentences, hexadecimal: the same text is the same article under any title."""
     text = "\n".join(article.sentences).encode()
     return hashlib.sha256(text).hexdigest()[:_ARTICLE_DIGITS]

@@ -124,9 +124,8 @@ class Prequential:
             encoder=source.encoder,
         )
         self.start, began = self._place()
-        self._frozen = Core(model.config, negatives=0, optimizer="sgd")
-        self._frozen.load(self._journal.restore(began))
         self._began = began
+        self._frozen: Core | None = None
         path = model.path / STREAM_RANKS
         self._records = stack.enter_context(path.open("r+b" if path.exists() else "w+b"))
         self._align()
@@ -151,7 +150,8 @@ class Prequential:
             if begins:
                 self.learner.begin_document()
             frozen = self._rank_frozen(vector)
-            self._write(self.learner.observe(vector), frozen)
+            seen = self.learner.observe(vector)
+            self._write(seen, seen.reciprocal_rank_of_weights if frozen is None else frozen)
             if at % 16 == 0:
                 progress(at, self.source.count, "streaming")
             if stopped():
@@ -242,22 +242,28 @@ class Prequential:
             self._records.write(np.array([(math.nan,) * 3 + (0, 0)], _RECORD).tobytes())
         self._records.flush()
 
-    def _rank_frozen(self, vector: Floats) -> float:
+    def _rank_frozen(self, vector: Floats) -> float | None:
+        """None while no change was let in: then the learner's own weights are these."""
+        if self._entries == self._began + 1:
+            return None
+        if self._frozen is None:
+            self._frozen = Core(self.model.config, negatives=0, optimizer="sgd")
+            self._frozen.load(self._journal.restore(self._began))
         context, length = self.learner.replay.present()
         if not length:
             return math.nan
         prediction = self._frozen.predict(context[None], np.array([length]))
         return float(self.learner.replay.ranks_of(prediction, vector)[0])
 
-    def _write(self, seen: Observation, frozen: float) -> None:
+    def _write(self, seen: Observation, frozen: float | None) -> None:
         verdict = 0.0
         if seen.verdict is not None:
             verdict = _ACCEPTED if seen.verdict.accepted else _REJECTED
         ranks = (
             math.nan if rank is None else rank
-            for rank in (seen.reciprocal_rank, seen.reciprocal_rank_of_weights)
-        )  # fmt: skip
-        record = np.array([(*ranks, frozen, verdict, seen.delta_bytes)], _RECORD)
+            for rank in (seen.reciprocal_rank, seen.reciprocal_rank_of_weights, frozen)
+        )
+        record = np.array([(*ranks, verdict, seen.delta_bytes)], _RECORD)
         self._records.write(record.tobytes())
         self._records.flush()
 

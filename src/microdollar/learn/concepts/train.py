@@ -124,7 +124,7 @@ def train(
     """
     config = config or CoreConfig(dim=data.vectors.shape[1], context=data.context)
     options = options or TrainOptions()
-    _require(data, validation, config)
+    require_texts(data, validation, config)
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -152,7 +152,7 @@ def train(
     )
     history = [_validate(twin, validation)]
     best, best_epoch = twin.to_flat(), 0
-    for step, rows in enumerate(_batches(data, options, steps, rng)):
+    for step, rows in enumerate(batches(data, options, steps, rng)):
         rate = options.lr * min(1, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -174,7 +174,7 @@ def mix_start(context: int) -> Floats:
     return logits
 
 
-def _batches(
+def batches(
     data: Sequences, options: TrainOptions, steps: int, rng: np.random.Generator
 ) -> Iterator[Ints]:
     """Rows to predict, of few articles at a time."""
@@ -232,7 +232,13 @@ def _validate(twin: "Twin", validation: Sequences) -> float:
     return rank_queries(predict, validation).mrr
 
 
-def _require(data: Sequences, validation: Sequences, config: CoreConfig) -> None:
+def require_texts(data: Sequences, validation: Sequences, config: CoreConfig) -> None:
+    """Raise unless a model of these sizes can learn from both texts.
+
+    Raises:
+        CorpusError: if either has no query.
+        UsageError: if sizes differ.
+    """
     for text in (data, validation):
         if text.context != config.context or text.vectors.shape[1] != config.dim:
             raise UsageError(

@@ -251,7 +251,10 @@ class TestKilled:
             cut.write_bytes(whole[:length])
             with Journal.open(cut, write=False) as reader:  # reading changes nothing
                 assert reader.torn_bytes == length - start
+                assert same(reader.restore(), states[before])
             assert cut.stat().st_size == length
+            if length % 8:
+                continue
             with Journal.open(cut) as found:
                 assert found.head.index == before
                 assert found.torn_bytes == length - start

@@ -201,9 +201,13 @@ class Replay:
         """The held pairs whose context is about to lose its first concept."""
         if self.count < self.config.concepts:
             return
-        positions = self.pairs(held=True)
-        first = np.maximum(self._starts(positions), positions - self.context)
-        leaving = positions[first == self.oldest]
+        positions = np.arange(self.oldest + 1, self.oldest + self.context + 1)
+        starts = self._starts(positions)
+        first = np.maximum(starts, positions - self.context)
+        whole = (starts < positions) & (first == self.oldest)
+        leaving = positions[whole & self._is_held(positions)]
+        if not len(leaving):
+            return
         contexts, lengths = self.contexts(leaving)
         for row, position in enumerate(leaving):
             seen = int(self._numbers[2])

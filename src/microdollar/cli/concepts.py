@@ -3,6 +3,7 @@
 import click
 
 from microdollar.cli.concepts_eval import evaluate
+from microdollar.cli.concepts_federated import join, serve_federated
 from microdollar.cli.concepts_rollback import rollback
 from microdollar.cli.concepts_stream import stream
 from microdollar.cli.concepts_train import train
@@ -17,5 +18,5 @@ def concepts() -> None:
     """
 
 
-for _command in (train, evaluate, stream, rollback):
+for _command in (train, evaluate, stream, rollback, serve_federated, join):
     concepts.add_command(_command)

@@ -71,6 +71,10 @@ class JournalError(MicrodollarError):
         self.entry = entry
 
 
+class FederationError(MicrodollarError):
+    """A server that refuses a client, stays away, or can't go on."""
+
+
 class LedgerError(MicrodollarError):
     """A ledger that can't be opened, read or appended to."""
 

@@ -11,7 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Error,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
@@ -21,6 +30,8 @@ from microdollar.learn.concepts.federated.device import Device
 
 REFUSED = 70
 """Code of an error reply: the client could not use the server's message."""
+FINISH = f"{MessageType.QUERY}.finish"
+"""Type of a server's last message, which brings the final model."""
 STATE = "microdollar.device"
 """Record of a context that holds a client's state between messages."""
 
@@ -61,12 +72,20 @@ class Memory:
         """
         path = self.path(context)
         if path is not None:
-            return Device.load(path, self.config, self.params)
+            return self.read(path)
         if STATE in context.state:
             data = context.state.config_records[STATE]["state"]
             assert isinstance(data, bytes)
             return Device.from_bytes(self.config, data)
         return Device.fresh(self.config, self.params)
+
+    def read(self, path: Path) -> Device:
+        """The state in a file; a fresh one if there is none.
+
+        Raises:
+            DeltaError: if it is damaged or another model's.
+        """
+        return Device.load(path, self.config, self.params)
 
     def save(self, context: Context, device: Device) -> None:
         """Keep it, in the file before anything is sent."""
@@ -75,6 +94,19 @@ class Memory:
             device.save(path)
         else:
             context.state[STATE] = ConfigRecord({"state": device.to_bytes()})
+
+    def catch_up(self, context: Context, sync: ConfigRecord) -> Device:
+        """Bring the context's client to the version that the server sent, and keep it.
+
+        Raises:
+            KeyError: if something is missing in the message.
+            DeltaError: if it doesn't lead to that version, or the state is damaged.
+        """
+        device = self.load(context)
+        device.settle(bool(sync["taken"]))
+        device.catch_up(_list(sync["chain"]), _bytes(sync["whole"]), str(sync["version"]))
+        self.save(context, device)
+        return device
 
 
 class DeltaMod:
@@ -87,10 +119,7 @@ class DeltaMod:
         """Bring the client to the server's version, train, and code what was learned."""
         try:
             sync = message.content.config_records["sync"]
-            device = self.memory.load(context)
-            device.settle(bool(sync["taken"]))
-            device.catch_up(_list(sync["chain"]), _bytes(sync["whole"]), str(sync["version"]))
-            self.memory.save(context, device)
+            device = self.memory.catch_up(context, sync)
             message.content = RecordDict(
                 {"arrays": ArrayRecord([device.params]), "config": ConfigRecord(dict(sync))}
             )
@@ -130,6 +159,14 @@ def client_app(
             return Message(Error(REFUSED, f"{type(error).__name__}: {error}"), reply_to=message)
         known = ConfigRecord({"version": device.version, "pending": device.pending_digest})
         return Message(RecordDict({"device": known}), reply_to=message)
+
+    @app.query("finish")
+    def finish(message: Message, context: Context) -> Message:
+        try:
+            memory.catch_up(context, message.content.config_records["sync"])
+        except (KeyError, MicrodollarError) as error:
+            return Message(Error(REFUSED, f"{type(error).__name__}: {error}"), reply_to=message)
+        return Message(RecordDict(), reply_to=message)
 
     @app.train(mods=[DeltaMod(memory), *privacy])
     def train(message: Message, context: Context) -> Message:

@@ -1,71 +1,38 @@
-"""What one client learns from its own articles between two messages: a delta and a count."""
+"""What one client learns from its own articles between two messages."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from microdollar.errors import UsageError
 from microdollar.learn.concepts.core.layout import CoreConfig, Floats
 from microdollar.learn.concepts.core.model import Core
-
-Ints = npt.NDArray[np.int64]
+from microdollar.learn.concepts.sequences import Ints, Sequences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalTraining:
-    """How a client trains."""
+    """How a client trains; chosen by validation articles only."""
 
     passes: int = 1
     """Over its own sentences, in one round."""
-    batch: int = 32
-    learning_rate: float = 1e-4
+    batch: int = 16
+    learning_rate: float = 3e-4
     weight_decay: float = 0.05
-    tau: float = 0.05
-    """Temperature of InfoNCE."""
-    negatives: int = 512
+    """Of matrices, decoupled."""
+    temperature: float = 0.1
+    negatives: int = 1024
     """Own sentences that a target is told apart from, at most."""
-    dropout: float = 0.3
+    dropout: float = 0.5
     """Share of the context's components that are zeroed while training."""
 
-
-class Sentences:
-    """Concept vectors of articles, and which of them can be predicted from those before.
-
-    Args:
-        articles: of each, float32 (sentences, dim), in the order of the text.
-        context: T, the most concepts that a prediction sees.
-
-    Attributes:
-        vectors: all of them, (n, dim).
-        targets: (examples,), places in ``vectors``: every sentence but the first of an article.
-        lengths: (examples,), how many sentences its context has.
-
-    Raises:
-        UsageError: if no article has two sentences.
-    """
-
-    def __init__(self, articles: Sequence[Floats], context: int) -> None:
-        sizes = [len(article) for article in articles]
-        if max(sizes, default=0) < 2:
+    def __post_init__(self) -> None:
+        """Raise UsageError for a number that can't be."""
+        if min(self.passes, self.batch) < 1 or self.negatives < 1 or not 0 <= self.dropout < 1:
             raise UsageError(
-                "there is nothing to learn from: no article has two sentences. Name longer ones."
+                f"{self.passes} passes, batch {self.batch}, {self.negatives} negatives, dropout "
+                f"{self.dropout}: at least 1 each, and dropout from 0 to below 1."
             )
-        self.context = context
-        self.vectors: Floats = np.concatenate(articles).astype(np.float32)
-        places = np.concatenate([np.arange(size) for size in sizes])
-        self.targets: Ints = np.flatnonzero(places)
-        self.lengths: Ints = np.minimum(places[self.targets], context)
-
-    def contexts(self, rows: Ints) -> Floats:
-        """Those of some examples, (rows, T, dim), the newest last, zeros where there is none."""
-        found = np.zeros((len(rows), self.context, self.vectors.shape[1]), np.float32)
-        for row, (target, length) in enumerate(
-            zip(self.targets[rows], self.lengths[rows], strict=True)
-        ):
-            found[row, self.context - length :] = self.vectors[target - length : target]
-        return found
 
 
 class LocalLearner:
@@ -73,20 +40,27 @@ class LocalLearner:
 
     Args:
         config: of the model.
-        articles: as of :class:`Sentences`.
+        data: the client's articles.
         training: how.
+
+    Raises:
+        UsageError: if no article has two sentences, or the sizes are not the model's.
     """
 
-    def __init__(
-        self, config: CoreConfig, articles: Sequence[Floats], training: LocalTraining
-    ) -> None:
-        self.config, self.training = config, training
-        self.sentences = Sentences(articles, config.context)
+    def __init__(self, config: CoreConfig, data: Sequences, training: LocalTraining) -> None:
+        if not len(data.queries):
+            raise UsageError("there is nothing to learn from: no article has two sentences.")
+        if (data.vectors.shape[1], data.context) != (config.dim, config.context):
+            raise UsageError(
+                f"a model of {config.context} concepts of {config.dim} can't learn from contexts "
+                f"of {data.context} concepts of {data.vectors.shape[1]}."
+            )
+        self.config, self.data, self.training = config, data, training
 
     @property
     def examples(self) -> int:
         """Sentences that are predicted in a pass."""
-        return len(self.sentences.targets)
+        return len(self.data.queries)
 
     def train(self, params: Floats, seed: int) -> Floats:
         """Parameters after ``passes`` over the sentences, (n_params,).
@@ -105,25 +79,23 @@ class LocalLearner:
         how = self.training
         core = Core(self.config, params, batch=how.batch, negatives=how.negatives)
         for _ in range(how.passes):
-            order = rng.permutation(self.examples)
-            for start in range(0, len(order), how.batch):
-                self._step(core, order[start : start + how.batch], rng)
+            rows = rng.permutation(self.data.queries)
+            for start in range(0, len(rows), how.batch):
+                self._step(core, rows[start : start + how.batch], rng)
         return core.params.copy()
 
     def _step(self, core: Core, rows: Ints, rng: np.random.Generator) -> None:
-        how, own = self.training, self.sentences
-        contexts = own.contexts(rows)
+        how, vectors = self.training, self.data.vectors
+        contexts, lengths = self.data.contexts(rows)
         if how.dropout:
             kept = rng.random(contexts.shape, np.float32) >= how.dropout
             contexts *= kept / np.float32(1 - how.dropout)
-        targets = own.targets[rows]
-        count = min(how.negatives, len(own.vectors))
-        negatives = rng.choice(len(own.vectors), count, replace=False)
-        candidates = np.concatenate([targets, negatives])
-        # A row's own context and its target's second copy are no wrong answers.
-        before = targets[:, None] - candidates
-        mask = (before < 0) | (before > own.lengths[rows][:, None])
+        negatives = rng.choice(len(vectors), min(how.negatives, len(vectors)), replace=False)
+        candidates = np.concatenate([rows, negatives])
+        # Neither a row's context nor a second copy of its target is a wrong answer.
+        before = rows[:, None] - candidates
+        counts = (before < 0) | (before > lengths[:, None])
         core.train_step(
-            contexts, own.lengths[rows], own.vectors[targets], own.vectors[negatives],
-            how.tau, mask, lr=how.learning_rate, weight_decay=how.weight_decay,
+            contexts, lengths, vectors[rows], vectors[negatives], how.temperature, counts,
+            lr=how.learning_rate, weight_decay=how.weight_decay,
         )  # fmt: skip

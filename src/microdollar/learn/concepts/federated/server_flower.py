@@ -17,7 +17,8 @@ from flwr.common import log
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import Result, Strategy
 
-from microdollar.errors import UsageError
+from microdollar.errors import FederationError, UsageError
+from microdollar.learn.concepts.federated.client_flower import FINISH
 from microdollar.learn.concepts.federated.coordinator import (
     Coordinator,
     RoundReport,
@@ -26,6 +27,7 @@ from microdollar.learn.concepts.federated.coordinator import (
 )
 
 _LOOK_EVERY_SECONDS = 0.2
+_MOST_TRIES = 3
 
 
 class DeltaStrategy(Strategy):
@@ -69,7 +71,16 @@ class DeltaStrategy(Strategy):
         nodes = self._wait_for_nodes(grid)
         self._ask_versions([node for node in nodes if node not in self._versions], grid)
         self._bytes_down = 0
-        return [self._sync(node) for node in nodes if node in self._versions]
+        return [self._sync(node, MessageType.TRAIN) for node in nodes if node in self._versions]
+
+    def finish(self, grid: Grid) -> None:
+        """Give all connected clients the final model."""
+        nodes = sorted(grid.get_node_ids())
+        self._ask_versions([node for node in nodes if node not in self._versions], grid)
+        messages = [self._sync(node, FINISH) for node in nodes if node in self._versions]
+        for reply in grid.send_and_receive(messages, timeout=self.query_seconds):
+            if reply.has_error():
+                log(WARNING, "client %s: %s", reply.metadata.src_node_id, reply.error.reason)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -144,7 +155,7 @@ class DeltaStrategy(Strategy):
             known = reply.content.config_records.get("device", ConfigRecord())
             self._versions[node] = (str(known.get("version", "")), str(known.get("pending", "")))
 
-    def _sync(self, node: int) -> Message:
+    def _sync(self, node: int, kind: str) -> Message:
         coordinator = self.coordinator
         version, pending = self._versions[node]
         chain = coordinator.chain_from(version)
@@ -164,7 +175,7 @@ class DeltaStrategy(Strategy):
         return Message(
             RecordDict({"sync": sync}),
             node,
-            MessageType.TRAIN,
+            kind,
             group_id=str(coordinator.rounds + 1),
         )
 
@@ -172,12 +183,27 @@ class DeltaStrategy(Strategy):
 def run_rounds(
     strategy: DeltaStrategy, grid: Grid, rounds: int, round_seconds: float
 ) -> Result | None:
-    """Go on until the journal has ``rounds`` rounds; None if it has them already."""
-    left = rounds - strategy.coordinator.rounds
-    if left <= 0:
-        return None
-    arrays = ArrayRecord([strategy.coordinator.params])
-    return strategy.start(grid, arrays, num_rounds=left, timeout=round_seconds)
+    """Go on until the journal has ``rounds`` rounds, and give the clients the final model.
+
+    Returns:
+        Flower's result; None if the journal had them already.
+
+    Raises:
+        UsageError: if too few clients connect.
+        FederationError: if rounds stay without enough answers, three times over.
+    """
+    result, tries = None, 0
+    while (left := rounds - strategy.coordinator.rounds) > 0:
+        if tries == _MOST_TRIES:
+            raise FederationError(
+                f"{left} of {rounds} rounds are still to be done: too few clients answer in "
+                f"{round_seconds:g} s. Give them longer, or set least_clients lower."
+            )
+        arrays = ArrayRecord([strategy.coordinator.params])
+        result = strategy.start(grid, arrays, num_rounds=left, timeout=round_seconds)
+        tries += 1
+    strategy.finish(grid)
+    return result
 
 
 def server_app(strategy: DeltaStrategy, rounds: int, round_seconds: float = 3600.0) -> ServerApp:

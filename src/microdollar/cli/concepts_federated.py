@@ -1,5 +1,6 @@
 """``microdollar concepts serve-federated`` and ``join``: learn together without sending text."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,7 @@ def serve_federated(
     from microdollar.learn.concepts.federated.deploy import serve_federated as serve
     from microdollar.learn.concepts.model_folder import ModelFolder
 
+    _quieten()
     rules = RoundRules(
         rule=rule, malicious=malicious, least_clients=least_clients, method=method,
         share_up=share, share_down=share,
@@ -151,12 +153,13 @@ def join(
         return
     if not files or server is None or authority is None:
         raise UsageError(
-            "to join, give FILE..., --server HOST:PORT and --authority ca.pem; to begin, --make-key."
+            "to join, give FILE..., --server HOST:PORT and --authority ca.pem; before: --make-key."
         )
     from microdollar.learn.concepts.federated.deploy import join as take_part
     from microdollar.learn.concepts.federated.deploy import local_privacy
     from microdollar.learn.concepts.model_folder import ModelFolder
 
+    _quieten()
     with Bar(quiet=as_json) as progress:
         folder = ModelFolder.open(model)
         learner = _learner(folder, files, encoder, progress)
@@ -170,6 +173,11 @@ def join(
         print_json({"model": str(model), "examples": learner.examples, "entry": entry})
     else:
         click.echo(f"{model} has the shared model now: journal entry {entry}")
+
+
+def _quieten() -> None:
+    """Of Flower's log leave warnings: a round is told by our own note."""
+    logging.getLogger("flwr").addFilter(lambda record: record.levelno >= logging.WARNING)
 
 
 def _line(report: "RoundReport") -> str:

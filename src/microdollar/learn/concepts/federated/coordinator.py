@@ -24,8 +24,10 @@ from microdollar.files import whole_file
 from microdollar.learn.concepts.codec import METHODS, ErrorFeedback, decode_delta
 from microdollar.learn.concepts.core.layout import CoreConfig, Floats
 from microdollar.learn.concepts.federated.aggregate import RULES, aggregate
-from microdollar.learn.concepts.journal import Journal
+from microdollar.learn.concepts.journal import Entry, Journal
 
+_CLIENTS = "clients"
+"""Number that a round's journal entry has, and no other entry."""
 REMEMBERED_UPDATES = 4096
 """Digests of the latest updates that were taken in; 32 bytes each."""
 
@@ -134,8 +136,8 @@ class Coordinator:
 
     @property
     def rounds(self) -> int:
-        """How many deltas lie between the base and the present state."""
-        return sum(entry.kind == "delta" for entry in self.journal.entries)
+        """How many rounds the journal has, those that were rolled back included."""
+        return sum(_is_round(entry) for entry in self.journal.entries)
 
     def was_taken(self, digest: str) -> bool:
         """Whether an update with this digest is part of the present state or its residual."""
@@ -217,7 +219,7 @@ class Coordinator:
         if self.folder is not None:
             # Before the journal's entry, under a name that only that entry will look for.
             self._save(self.folder, data, feedback.residual, taken)
-        gate = {"clients": float(clients), "bytes_up": float(bytes_up)}
+        gate = {_CLIENTS: float(clients), "bytes_up": float(bytes_up)}
         self.journal.append(data, after, gate)
         self.params, self._residual, self._taken = after, feedback.residual, taken
         if self.folder is not None:
@@ -236,9 +238,9 @@ class Coordinator:
             out.write(packed.getvalue())
 
     def _load(self, folder: Path) -> None:
-        """What belongs to the journal's last delta; nothing after a rollback or at the base."""
+        """What belongs to the round that made the present state, if one did."""
         last = next((e for e in reversed(self.journal.entries) if e.kind != "checkpoint"), None)
-        if last is None or last.kind != "delta":
+        if last is None or not _is_round(last):
             return
         path = self._path(folder, digest(self.journal.delta(last.index)))
         if not path.exists():
@@ -254,6 +256,11 @@ class Coordinator:
                 f"{len(self.params)} parameters. Restore the file from a copy."
             )
         self._residual, self._taken = residual, taken
+
+
+def _is_round(entry: Entry) -> bool:
+    """A model may also have learned from a stream."""
+    return entry.kind == "delta" and _CLIENTS in entry.gate
 
 
 def digest(data: bytes) -> str:

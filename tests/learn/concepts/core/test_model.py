@@ -116,6 +116,23 @@ def test_parameters_that_are_none():
         _ = core.grads
 
 
+def test_what_overflows_changes_nothing():
+    core = Core(CONFIG, batch=2)
+    for size in (1e20, 1e38):
+        core.load(initial(CONFIG) + np.float32(size))
+        before = core.params.copy()
+        with pytest.raises(UsageError, match="finite"):
+            core.predict(CONTEXTS)
+        with pytest.raises(UsageError, match="finite"):
+            core.train_step(**GOOD)
+        assert core.params.tobytes() == before.tobytes()
+    core.load(initial(CONFIG))
+    before = core.params.copy()
+    with pytest.raises(UsageError, match="larger tau"):
+        core.train_step(**{**GOOD, "tau": 1e-38})
+    assert core.params.tobytes() == before.tobytes()
+
+
 @pytest.mark.parametrize(
     "sizes",
     [{"dim": 0}, {"width": -4}, {"heads": 3}, {"context": 1.5}, {"gain": float("nan")},

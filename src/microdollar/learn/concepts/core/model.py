@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microdollar.errors import UsageError
-from microdollar.learn.concepts.core.arena import Arena, Array, Arrays, Shape
+from microdollar.learn.concepts.core.arena import Arena, Array, Shape
 from microdollar.learn.concepts.core.layout import CoreConfig, Floats, initial, views
 from microdollar.learn.concepts.core.loss import Contrast, loss_shapes
 from microdollar.learn.concepts.core.network import Network, activation_shapes, constant_shapes
@@ -32,7 +32,7 @@ class Core:
         params: flat vector (n_params,) to start from, copied; `layout.initial` without.
         batch: most contexts of a call.
         negatives: most negatives of a call.
-        optimizer: ``adam`` or ``sgd``.
+        optimizer: ``adam``, ``sgd``, ``adam-lowbit`` (Collins with 4-bit momentum) or ``adam-2bit``.
         seed: of the initial parameters.
         keep_gradients: for ``loss_and_grad`` and ``step``, a training step in two.
         dtype: float32; float64 is for checks.
@@ -74,11 +74,12 @@ class Core:
             "scratch": constant_shapes(config, batch),
             "loss": loss_shapes(config, batch, negatives),
         }
-        plan: dict[str, Arrays] = {
+        plan: dict[str, dict[str, tuple[Shape, npt.DTypeLike]]] = {
             part: {name: (shape, dtype) for name, shape in arrays.items()}
             for part, arrays in floats.items()
         }
-        self.arena = Arena({**plan, "optimizer": kind.plan(tensors, dtype)})
+        plan["scratch"] |= kind.scratch(dtype)
+        self.arena = Arena({**plan, "optimizer": kind.state(tensors, dtype)})
         self.params: Floats = self.arena["parameters"]["flat"]
         self._gradients: Floats = self.arena["gradients"]["flat"]
         views_of = views(self.params, config)
@@ -92,7 +93,7 @@ class Core:
             self.arena["scratch"],
         )
         self._contrast = Contrast(self.arena["loss"])
-        self._optimizer = kind(tensors, self.arena["optimizer"])
+        self._optimizer = kind(tensors, self.arena["optimizer"] | self.arena["scratch"])
         self._steps = 0
         self._seen = 0
         if params is None:
@@ -116,7 +117,7 @@ class Core:
 
     @property
     def state_bytes(self) -> int:
-        """Of the optimizer."""
+        """Of the optimizer: what it remembers from step to step."""
         return self.arena.bytes["optimizer"]
 
     def load(self, params: Floats) -> None:
@@ -243,8 +244,14 @@ class Core:
         """Forward, to a prediction in ``out``."""
         self._seen = 0
         self._take_contexts(contexts, lengths)
-        self._network.forward()
-        self._contrast.normalise(self._network.at["out"], self._network.at["product"])
+        network = self._network
+        with np.errstate(over="ignore", invalid="ignore"):
+            network.forward()
+            self._contrast.normalise(network.at["out"], network.at["product"])
+        if not _all_finite(network.at["out"]):
+            raise UsageError(
+                "the prediction is not finite: the parameters are too large. Go back to others."
+            )
         self._seen = len(contexts)
 
     def _backward(
@@ -269,10 +276,18 @@ class Core:
             )
         if contexts is not None:
             self._look(contexts, lengths)
-        at = self._network.at
-        loss = self._contrast.loss(at["out"], at["product"], at["d_out"], n=n, tau=tau, mask=mask)
-        self._seen = 0
-        self._network.backward()
+        at, self._seen = self._network.at, 0
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = self._contrast.loss(
+                at["out"], at["product"], at["d_out"], n=n, tau=tau, mask=mask
+            )
+            self._network.backward()
+        # Among the vectors are the sums of everything that matrices' gradients are made of.
+        if not (math.isfinite(loss) and _all_finite(self._gradients[: len(self._vectors)])):
+            raise UsageError(
+                f"a loss of {loss} has no finite gradient, so the parameters stay as they are. "
+                "Use a larger tau, or go back to earlier parameters."
+            )
         return loss
 
     def _take_candidates(self, b: int, targets: Floats, negatives: Floats) -> int:

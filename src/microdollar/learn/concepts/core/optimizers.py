@@ -20,11 +20,15 @@ class Optimizer(Protocol):
     """Updates tensors one by one, in any order, each once a step."""
 
     def __init__(self, tensors: Mapping[str, Shape], arrays: dict[str, Array]) -> None:
-        """``arrays`` are of ``plan``, zeros."""
+        """``arrays`` are of ``state`` and ``scratch``, zeros."""
 
     @staticmethod
-    def plan(tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
-        """Its state for tensors of these shapes, and what it works in."""
+    def state(tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
+        """What it remembers of tensors of these shapes."""
+
+    @staticmethod
+    def scratch(dtype: npt.DTypeLike) -> Arrays:
+        """What it works in."""
 
     def update(self, name: str, param: Array, grad: Array, rates: Rates) -> None:
         """Update a tensor in place; its gradient is used up."""
@@ -40,13 +44,19 @@ class Adam:
         self.moments = {name: (arrays[f"{name}.m"], arrays[f"{name}.v"]) for name in tensors}
 
     @staticmethod
-    def plan(tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
+    def state(tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
         """Both moments."""
         return {
             f"{name}.{moment}": ((math.prod(shape),), dtype)
             for name, shape in tensors.items()
             for moment in ("m", "v")
         }
+
+    @staticmethod
+    def scratch(dtype: npt.DTypeLike) -> Arrays:
+        """None: the gradient's place will do."""
+        del dtype
+        return {}
 
     def update(self, name: str, param: Array, grad: Array, rates: Rates) -> None:
         """The gradient becomes what is subtracted."""
@@ -87,13 +97,18 @@ class LowBitAdam:
         self.exact = Adam(exact, arrays)
 
     @classmethod
-    def plan(cls, tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
-        """Codes, scales and factors; moments of the rest."""
-        found = dict(work_plan(dtype))
+    def state(cls, tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
+        """Codes, scales and factors; both moments of the rest."""
+        found: dict[str, tuple[Shape, npt.DTypeLike]] = {}
         for name, shape in tensors.items():
             coded = coded_plan(name, shape, cls.bits, dtype)
-            found |= coded or Adam.plan({name: shape}, dtype)
+            found |= coded or Adam.state({name: shape}, dtype)
         return found
+
+    @staticmethod
+    def scratch(dtype: npt.DTypeLike) -> Arrays:
+        """One piece of a matrix."""
+        return work_plan(dtype)
 
     def update(self, name: str, param: Array, grad: Array, rates: Rates) -> None:
         """As the tensor is kept."""
@@ -118,9 +133,15 @@ class Sgd:
         self.moments = {name: arrays[f"{name}.m"] for name in tensors}
 
     @staticmethod
-    def plan(tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
+    def state(tensors: Mapping[str, Shape], dtype: npt.DTypeLike) -> Arrays:
         """The momentum."""
         return {f"{name}.m": ((math.prod(shape),), dtype) for name, shape in tensors.items()}
+
+    @staticmethod
+    def scratch(dtype: npt.DTypeLike) -> Arrays:
+        """None: the gradient's place will do."""
+        del dtype
+        return {}
 
     def update(self, name: str, param: Array, grad: Array, rates: Rates) -> None:
         """The gradient becomes what is subtracted."""

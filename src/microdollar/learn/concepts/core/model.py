@@ -32,7 +32,8 @@ class Core:
         params: flat vector (n_params,) to start from, copied; `layout.initial` without.
         batch: most contexts of a call.
         negatives: most negatives of a call.
-        optimizer: ``adam``, ``sgd``, ``adam-lowbit`` (Collins with 4-bit momentum) or ``adam-2bit``.
+        optimizer: ``adam``, ``sgd``, or Collins: ``adam-lowbit`` with momentum of 4 bits,
+            ``adam-2bit``.
         seed: of the initial parameters.
         keep_gradients: for ``loss_and_grad`` and ``step``, a training step in two.
         dtype: float32; float64 is for checks.

@@ -168,10 +168,10 @@ def main() -> None:
             began = time.process_time()
             params = central(config, data["train"], rate, seed)
             add("central", seed, params, began, rate=rate)
-    for seed in seeds:
-        for name, (rules, hostile) in CASES.items():
-            if not name.startswith(given.cases or ""):
-                continue
+    for name, (rules, hostile) in CASES.items():
+        if not name.startswith(given.cases or ""):
+            continue
+        for seed in seeds:
             began = time.process_time()
             both = {"share_up": SHARE, "share_down": SHARE, **rules}
             params, sent = federated(

@@ -56,7 +56,7 @@ class StreamConfig:
     """Temperature of InfoNCE."""
     method: str = "topk-int8"
     """Of the codec."""
-    share: float = 0.01
+    share: float = 0.05
     """Of the parameters that a delta of ``topk-int8`` changes."""
     gate: Gate = field(default_factory=Gate)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
@@ -336,12 +336,13 @@ class StreamLearner:
             self._stale = False
         before = window.reciprocal_ranks(window.predictions)
         begun = self._spent("gate", begun)
-        delta = self._changed()
-        begun = self._spent("learn", begun)
-        if delta:
+        delta = b""
+        try:
+            delta = self._changed()
+            begun = self._spent("learn", begun)
             after = self._held_predictions()
             verdict = self.config.gate.judge(before, window.reciprocal_ranks(after))
-        else:  # it diverged: that retrieves nothing
+        except (DeltaError, UsageError):  # it diverged: that retrieves nothing
             verdict = replace(self.config.gate.judge(before, before), accepted=False, after=0.0)
         self.core.load(self._present)
         begun = self._spent("gate", begun)
@@ -361,19 +362,21 @@ class StreamLearner:
         return verdict, len(delta)
 
     def _changed(self) -> bytes:
-        """Train the core and round the change to what its delta says; the delta, or nothing."""
+        """Train the core, and round the change to what its delta says.
+
+        Raises:
+            DeltaError: if a parameter is not finite any more.
+            UsageError: if a prediction is not.
+        """
         base = self.journal.head.after
         self._train()
-        try:
-            delta = encode_delta(
-                self.core.params - self._present,
-                method=self.config.method,
-                share=self.config.share,
-                base_fingerprint=base,
-            )
-            self.core.load(apply_delta(delta, self._present, base))
-        except DeltaError:
-            return b""
+        delta = encode_delta(
+            self.core.params - self._present,
+            method=self.config.method,
+            share=self.config.share,
+            base_fingerprint=base,
+        )
+        self.core.load(apply_delta(delta, self._present, base))
         return delta
 
     def _train(self) -> None:

@@ -76,10 +76,10 @@ def usable(param: Any, grad: Any, state: State, kind: Kind) -> bool:  # noqa: AN
         return False
     device, rates = param.device, kind.rates
     numbers = [one for one in (rates.lr, rates.beta1, rates.beta2) if isinstance(one, Tensor)]
-    if any(one.device != device for one in (*numbers, *state.values())):
+    if any(one.device != device for one in (grad, *numbers, *state.values())):
         return False
-    if state["step"].dtype != torch.float32 or not all(
-        one.is_contiguous() for one in state.values()
+    if not all(
+        one.is_contiguous() and one.dtype == _dtype_of(name, kind) for name, one in state.items()
     ):
         return False
     return _runs_on(device) and _is_tried(device, kind, param.dtype, grad.dtype)
@@ -121,6 +121,12 @@ def _is_plain(tensor: Any) -> bool:  # noqa: ANN401
         and tensor.is_contiguous()
         and tensor.numel() > 0
     )
+
+
+def _dtype_of(name: str, kind: Kind) -> torch.dtype:
+    """Of a tensor of the state."""
+    half = name == "m_scale" or (name == "m" and kind.m_state == "bf16")
+    return torch.uint8 if name == "m_codes" else torch.bfloat16 if half else torch.float32
 
 
 @cache
@@ -178,7 +184,7 @@ def _try(
             wanted[-1], grad, {name: one.clone() for name, one in state.items()}, step,
             m_state=m_state, v_state=v_state,
         )  # fmt: skip
-        state["step"] = torch.zeros((), device=device)
+        state["step"] = torch.zeros((), dtype=torch.float32, device=device)
         jobs.append(Job(param=param, grad=grad, state=state, start=0))
     kind = Kind(m_state=m_state, v_state=v_state, release=True, rates=rates)
     matrix_steps(jobs, kind, torch.zeros((), dtype=torch.int64, device=device))
@@ -202,7 +208,7 @@ def _launch(
     plan = plan_of(tuple(tuple(job.param.shape) for job in jobs), factored)
     table = table_of(_fields(jobs, plan), device)
     grads = table_of(tuple(job.grad.data_ptr() for job in jobs), device)
-    room = torch.empty(plan.room, device=device)
+    room = torch.empty(plan.room, dtype=torch.float32, device=device)
     betas = _betas(rates)
     on_device = isinstance(rates.beta1, Tensor)
     lr = rates.lr if isinstance(rates.lr, Tensor) else float(rates.lr)

@@ -202,6 +202,7 @@ def main() -> None:
         "machine": asdict(describe()),
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "load_average": round(os.getloadavg()[0], 1),
         "versions": {"numpy": np.__version__, "torch": torch.__version__},
         "parameters": CONFIG.n_params,
         "step": {"batch": 1, "context": CONFIG.context, "negatives": NEGATIVES},

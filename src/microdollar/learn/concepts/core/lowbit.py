@@ -85,13 +85,15 @@ class CodedMatrix:
         released = rates.beta1 / (1 - rates.beta1)
         whole = 1 / rates.correction1 + released
         rate = rates.lr * whole or 1.0
-        row_roots = np.sqrt(self.row / mean) * (1 / rate)
-        col_roots, eps = np.sqrt(self.col), rates.eps / rate
+        # (sqrt(row / mean) sqrt(col) + eps) / rate, as a product of two narrow matrices.
+        left, right = np.empty((self.rows, 2), grad.dtype), np.empty((2, self.cols), grad.dtype)
+        left[:, 0], left[:, 1] = np.sqrt(self.row / mean) / rate, rates.eps / rate
+        right[0], right[1] = np.sqrt(self.col), 1
         each = 8 // self.bits
         for top in range(0, self.rows, ROWS):
             part = slice(top, top + ROWS)
-            for block, left in enumerate(range(0, self.cols, BLOCK)):
-                columns = slice(left, min(left + BLOCK, self.cols))
+            for block, start in enumerate(range(0, self.cols, BLOCK)):
+                columns = slice(start, min(start + BLOCK, self.cols))
                 codes = self.codes[part, columns.start // each : columns.stop // each]
                 scale = self.scale[part, block]
                 p, moved, spare = (
@@ -102,9 +104,7 @@ class CodedMatrix:
                     continue
                 self._decode(codes, scale, spare, released / whole)
                 moved -= spare
-                np.multiply(row_roots[part, None], col_roots[columns], out=spare)
-                spare += eps
-                moved /= spare
+                moved /= np.matmul(left[part], right[:, columns], out=spare)
                 if rates.kept != 1:
                     p *= rates.kept
                 p -= moved
@@ -134,7 +134,9 @@ class CodedMatrix:
         """The nearest level by square root of m over the largest of its row."""
         codes, signs = (_corner(self.arrays[name], m.shape) for name in ("codes", "signs"))
         np.abs(m, out=spare)
-        scale[:] = to_bfloat16(np.maximum.reduce(spare, axis=1))
+        # Floats that are not negative are in the order of their bits, and those are faster.
+        bits = np.maximum.reduce(spare.view(f"i{spare.itemsize}"), axis=1)
+        scale[:] = to_bfloat16(bits.view(spare.dtype))
         # With TOP^2 under the root; what was rounded to a smaller scale still has level TOP.
         spare *= (TOP**2 / np.maximum(from_bfloat16(scale), TINY))[:, None]
         np.sqrt(spare, out=spare)

@@ -101,6 +101,7 @@ def test_counts_may_be_numbers_and_older_options_may_lack():
     ("options", "words"),
     [
         ({"m_state": "2bit"}, "m_state='4bit' here and '2bit' in the state dict"),
+        ({"m_state": "1bit"}, "m_state='4bit' here and '1bit' in the state dict"),
         ({"v_state": "tile"}, "v_state='factored' here and 'tile'"),
         ({"exact_below": 10**6}, "exact_below=4096 here and 1000000"),
         ({"seed": 1}, "seed=0 here and 1"),

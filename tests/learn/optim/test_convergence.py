@@ -45,11 +45,12 @@ def train(loss_of, optimizer, steps):
         line.step()
 
 
-def made(options):
+def made(options, beta1=0.9):
     """AdamW for None."""
+    rates = {"betas": (beta1, 0.999), "weight_decay": 0.0}
     if options is None:
-        return lambda params, lr: torch.optim.AdamW(params, lr=lr, weight_decay=0.0)
-    return lambda params, lr: Collins(params, lr=lr, weight_decay=0.0, **options)
+        return lambda params, lr: torch.optim.AdamW(params, lr=lr, **rates)
+    return lambda params, lr: Collins(params, lr=lr, **rates, **options)
 
 
 def signs(options, patterns, steps=300):
@@ -69,7 +70,7 @@ def signs(options, patterns, steps=300):
     return (inputs @ weight.T - targets).square().mean().item()
 
 
-def network(options, lr, steps=200):
+def network(options, lr, steps=200, beta1=0.9):
     """A network learns another one from noisy answers; returns its error without the noise."""
     torch.manual_seed(0)
     ours, theirs = (
@@ -81,7 +82,7 @@ def network(options, lr, steps=200):
     with torch.no_grad():
         answers = theirs(inputs)
     noisy = answers + 0.1 * torch.randn(answers.shape)
-    optimizer = made(options)(ours.parameters(), lr)
+    optimizer = made(options, beta1)(ours.parameters(), lr)
     train(lambda step: (ours(inputs[step]) - noisy[step]).square().mean(), optimizer, steps)
     return (ours(inputs[steps:]) - answers[steps:]).square().mean().item()
 
@@ -112,6 +113,13 @@ def adamw():
 @pytest.mark.parametrize("options", CODES)
 def test_a_network_reaches_adamws_loss_within_3_percent(options, lr, adamw):
     assert network(options, lr) < 1.03 * adamw[lr]
+
+
+def test_a_long_memory_keeps_it_stable():
+    """What is lost of momentum is released 999 times, and its sum stays what the gradients are."""
+    wanted = network(None, 1e-2, beta1=0.999)
+    for options in CODES:
+        assert network(options, 1e-2, beta1=0.999) < 1.03 * wanted
 
 
 def test_two_bits_without_release_do_not(adamw):

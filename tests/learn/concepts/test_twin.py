@@ -1,10 +1,13 @@
 """The PyTorch twin: the same function and the same training as the core."""
 
+import sys
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
 
-from microdollar.errors import UsageError
+from microdollar.errors import MissingExtraError, UsageError
 from microdollar.learn.concepts.core.layout import CoreConfig, initial, views
 from microdollar.learn.concepts.core.model import Core
 from microdollar.learn.concepts.twin import Twin, contrast
@@ -136,3 +139,10 @@ def test_dropout_only_in_training_and_not_in_the_mix():
     # An untrained network adds nothing to the mix.
     untrained = Twin(CONFIG, dropout=0.5)
     assert torch.equal(untrained(given), untrained.eval()(given))
+
+
+def test_without_torch_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "microdollar.learn.concepts.twin")
+    with pytest.raises(MissingExtraError, match=r"microdollar\[torch\]"):
+        import_module("microdollar.learn.concepts.twin")

@@ -26,7 +26,8 @@ from microdollar.learn.strict_json import bad
 
 Ints = npt.NDArray[np.int64]
 
-DIM = 128
+DIM, LEAST_DIM = 128, 16
+"""Of a vector, where there are twice as many sentences and words; less with fewer."""
 WORDS = 16_384
 """Most frequent ones that are kept."""
 LEAST_SENTENCES = 2
@@ -103,13 +104,17 @@ class CountedEncoder:
 
 
 def fit(
-    sentences: Sequence[str], *, dim: int = DIM, seed: int = 0, progress: Progress = silent
+    sentences: Sequence[str],
+    *,
+    dim: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> CountedEncoder:
     """Learn the words' vectors from sentences.
 
     Args:
         sentences: only ones that may be learned from.
-        dim: of a vector.
+        dim: of a vector; as many as the text is enough for, ``DIM`` at most, if None.
         seed: of the random start.
         progress: told how far it is.
 
@@ -123,7 +128,10 @@ def fit(
         for word, count in sorted(found_in.items(), key=lambda item: (-item[1], item[0]))
         if count >= LEAST_SENTENCES
     ][:WORDS]
-    if min(len(kept), len(sentences)) < 2 * dim:
+    enough = min(len(kept), len(sentences)) // 2
+    if dim is None:
+        dim = max(LEAST_DIM, min(DIM, enough))
+    if enough < dim:
         raise CorpusError(
             f"{len(sentences)} sentences with {len(kept)} words that occur twice are too few for "
             f"an encoder of {dim} dimensions. Give more text, or another encoder."

@@ -7,6 +7,7 @@ anything else is a folder or a name for sentence-transformers.
 
 import hashlib
 import importlib.util
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -225,10 +226,11 @@ def load_vectors(path: Path) -> tuple[Floats, list[str]]:
         elif path.suffix == ".parquet":
             vectors, texts = _read_parquet(path)
         else:
-            with np.load(path, allow_pickle=False) as file:
+            # numpy would leave a file open that it can't read.
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 vectors, texts = file["vectors"], [str(text) for text in file["texts"]]
         rows = np.ascontiguousarray(vectors, np.float32)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path} can't be read as vectors with texts: {error}.") from error
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise UsageError(f"{path} has vectors of shape {rows.shape}, want (n, dim).")

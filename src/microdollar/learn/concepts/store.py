@@ -222,7 +222,8 @@ class ConceptStore:
         """
         hint = "Make the store again."
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # numpy would leave a file open that it can't read.
+            with path.open("rb") as raw_file, np.load(raw_file, allow_pickle=False) as file:
                 raw = {name: file[name] for name in ("header", "vectors", "texts")}
         except Exception as error:  # zipfile, zlib and numpy each have their own
             bad(path, f"can't be read as a concept store ({type(error).__name__})", hint)

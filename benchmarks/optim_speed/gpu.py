@@ -11,7 +11,8 @@ a replayed graph, without the host's work.
 Training: tokens a second of a GPT of 30 million parameters on random tokens in bfloat16 autocast,
 forward, backward and step; the median over blocks of steps, optimizers taking turns.
 
-Without a GPU it says so and ends with status 2.
+Without a GPU it says so and ends with status 2. It has been run on none so far: of this file only
+the model and the refusal have run.
 """
 
 import argparse

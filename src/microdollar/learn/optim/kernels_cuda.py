@@ -5,10 +5,10 @@ gradients are finite, then the step, which reads a gradient a second time and ev
 Nothing is asked of the device, so a step can be captured in a graph. What a launch has to know of
 its matrices goes to the device as arguments of a small kernel, once for each set of addresses.
 
-State of proof: tested on the CPU in Triton's interpreter, and compiled by Triton to machine code
-of NVIDIA's compute capabilities 8.0 and 9.0. It has run on no GPU yet: neither its speed, nor
-capture in a graph, nor several devices are measured. Therefore the first step of every kind on a
-device is checked against plain torch there (`usable`).
+State of proof: tested on the CPU in the interpreter of Triton 3.7.1, and compiled by it to machine
+code of NVIDIA's compute capabilities 8.0, 9.0 and 10.0. None of it has run on a GPU: speed, capture
+in a graph and several devices are untested, and how tiles are shaped is reasoned, not measured.
+Therefore the first step of every kind on a device is tried there beside plain torch (`usable`).
 """
 
 import os

@@ -205,7 +205,7 @@ def _learner(
 def _take_over(model: "ModelFolder", params: "Floats") -> int:
     """Make parameters the present state; returns the journal's last entry.
 
-    The second change is what rounding left of the first, so that the state is exact.
+    A second change is what rounding left of the first, 2**-24 of it, so that the state is exact.
     """
     import numpy as np
 
@@ -213,10 +213,9 @@ def _take_over(model: "ModelFolder", params: "Floats") -> int:
 
     with model.journal(write=True) as journal:
         present = journal.restore()
-        for _ in range(2):
-            if not np.array_equal(present, params):
-                delta = encode_delta(
-                    params - present, method="fp32", base_fingerprint=journal.head.after
-                )
-                journal.append(delta, present, {})
+        while not np.array_equal(present, params):
+            delta = encode_delta(
+                params - present, method="fp32", base_fingerprint=journal.head.after
+            )
+            journal.append(delta, present, {})
         return journal.head.index

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import microdollar as md
+from microdollar.cli import concepts as concepts_module
 from microdollar.cli import ledger as ledger_module
 from microdollar.cli import search as search_module
 from microdollar.cli.main import COMMANDS, cli, main
@@ -24,7 +25,11 @@ README = (ROOT / "README.md").read_text("utf-8")
 REFERENCE = (ROOT / "docs" / "commands.md").read_text("utf-8")
 RESULTS = ROOT / "benchmarks" / "enwik8" / "results.json"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-GROUPS = {"ledger": ledger_module.ledger, "search": search_module.search}
+GROUPS = {
+    "concepts": concepts_module.concepts,
+    "ledger": ledger_module.ledger,
+    "search": search_module.search,
+}
 SUBCOMMANDS = [f"{name} {sub}" for name, group in GROUPS.items() for sub in group.commands]
 HOW_TO_REFRESH = "out of date. Type: python docs/refresh.py"
 
@@ -101,6 +106,23 @@ def test_keys_of_build_and_score(here, capsys):
 def test_keys_of_pack(here, capsys):
     (here / "text").write_bytes(b"the cost of learning " * 50)
     assert set(json_of(capsys, "pack", "text", "-o", "packed")) == keys("pack")
+
+
+def test_keys_of_concepts(here, capsys):
+    trained = json_of(capsys, "concepts", "train", "-o", "m", "--encoder", "counted",
+                      "--engine", "numpy", "--epochs", "1", "--width", "16")  # fmt: skip
+    assert set(trained) == keys("concepts train")
+    scored = json_of(capsys, "concepts", "eval", "python-docs", "--model", "m")
+    assert set(scored) == keys("concepts eval")
+    for name in ("models", "gain_over_best_training_free"):
+        row = re.search(rf"^\| `{name}` \| (.*) \|$", section("concepts eval"), re.MULTILINE)[1]
+        found = scored[name][0] if name == "models" else scored[name]
+        assert set(re.findall(r"`(\w+)`", row)) - {"lnsp"} == set(found)
+    streamed = json_of(capsys, "concepts", "stream", "m", "python-docs", "--every", "0")
+    assert set(streamed) == keys("concepts stream")
+    listed = json_of(capsys, "concepts", "rollback", "m")
+    went = json_of(capsys, "concepts", "rollback", "m", "base")
+    assert set(listed) | set(went) == keys("concepts rollback")
 
 
 def test_keys_of_estimate(capsys):

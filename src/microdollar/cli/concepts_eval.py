@@ -33,7 +33,7 @@ def evaluate(
     as_json: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
-    r"""Score a concept model on articles of FILE... that it has not seen.
+    """Score a concept model on articles of FILE... that it has not seen.
 
     Without --model the articles are split: a third to test, a sixth to stop by, and a model is
     trained on the rest (and on --also). With it, only articles that the model was not trained on
@@ -47,7 +47,7 @@ def evaluate(
     Examples:
       microdollar concepts eval enwik8 --bytes 2M --json
       microdollar concepts eval notes/ --model model
-    """
+    """  # noqa: D301
     from microdollar.learn.concepts.core.layout import CoreConfig
     from microdollar.learn.concepts.model_folder import ModelFolder
     from microdollar.learn.concepts.train import core_predictor, evaluate_models

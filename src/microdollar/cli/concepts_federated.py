@@ -61,7 +61,7 @@ def serve_federated(
     round_seconds: float,
     as_json: bool,
 ) -> None:
-    r"""Let clients with a known key improve MODEL, round by round; then end.
+    """Let clients with a known key improve MODEL, round by round; then end.
 
     Clients send coded changes of weights, never text. That is not privacy: vectors and changes
     can be inverted, by whoever runs the server too. Each round is an entry of the model's
@@ -72,7 +72,7 @@ def serve_federated(
     \b
     Examples:
       microdollar concepts serve-federated model --keys fleet --host fleet.example.org
-    """
+    """  # noqa: D301
     from microdollar.learn.concepts.federated.coordinator import RoundRules
     from microdollar.learn.concepts.federated.deploy import serve_federated as serve
     from microdollar.learn.concepts.model_folder import ModelFolder
@@ -128,7 +128,7 @@ def join(
     privacy: tuple[float, float, float] | None,
     as_json: bool,
 ) -> None:
-    r"""Train MODEL on FILE... whenever the server asks, and send it the coded change.
+    """Train MODEL on FILE... whenever the server asks, and send it the coded change.
 
     Text and vectors stay here, changes of weights leave; from these, text can in part be
     inferred (docs/concepts.md). With --privacy each round's change is clipped and blurred
@@ -141,7 +141,7 @@ def join(
     Examples:
       microdollar concepts join model --keys me --make-key
       microdollar concepts join model notes/ --keys me --server host:9443 --authority ca.pem
-    """
+    """  # noqa: D301
     from microdollar.learn.concepts.federated.keys import make_client_key
 
     if make_key:

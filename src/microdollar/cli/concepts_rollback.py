@@ -22,7 +22,7 @@ _DIGITS = 12
 @click.argument("to", required=False, metavar="[TO]")
 @json_option
 def rollback(model: Path, to: str | None, as_json: bool) -> None:
-    r"""Without TO, list the journal of MODEL; with it, make that state the present one.
+    """Without TO, list the journal of MODEL; with it, make that state the present one.
 
     TO is an entry's number, the first 8 or more digits of its hash, or `base`. The parameters
     come back bit for bit, which is checked by their hash. Nothing is deleted: a rollback is an
@@ -33,7 +33,7 @@ def rollback(model: Path, to: str | None, as_json: bool) -> None:
       microdollar concepts rollback model
       microdollar concepts rollback model base
       microdollar concepts rollback model 17
-    """
+    """  # noqa: D301
     from microdollar.learn.concepts.model_folder import ModelFolder
 
     folder = ModelFolder.open(model)

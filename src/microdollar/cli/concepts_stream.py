@@ -52,7 +52,7 @@ def stream(
     restart: bool,
     as_json: bool,
 ) -> None:
-    r"""Let MODEL predict each sentence of FILE, see it, and learn from it.
+    """Let MODEL predict each sentence of FILE, see it, and learn from it.
 
     New weights are let in only if retrieval on pairs that were held back gets better by more
     than noise; each change is a delta in the model's journal, which `rollback` undoes. Scores
@@ -70,7 +70,7 @@ def stream(
     Examples:
       microdollar concepts stream model notes/
       microdollar concepts stream model vectors.npz --json
-    """
+    """  # noqa: D301
     # Before numpy is imported: products this small are slower on more threads, and larger.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -32,11 +32,11 @@ def encoder_of(model: "ModelFolder", name: str | None = None) -> "Encoder":
         UsageError: if it is another one now.
         MissingExtraError: if what it needs is not installed.
     """
+    from microdollar.learn.concepts.counted import NAME, CountedEncoder
     from microdollar.learn.concepts.model_folder import ENCODER
 
     found: Encoder
-    if name is None and model.has_encoder:
-        from microdollar.learn.concepts.counted import CountedEncoder
+    if name in (None, NAME) and model.has_encoder:
 
         found = CountedEncoder.load(model.path / ENCODER)
     else:

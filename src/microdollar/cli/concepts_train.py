@@ -30,7 +30,7 @@ def train(
     as_json: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
-    r"""Train a model on the articles of each FILE (python-docs if none) and write it to MODEL.
+    """Train a model on the articles of each FILE (python-docs if none) and write it to MODEL.
 
     A text file is an article, a dump of Wikipedia or a folder has many. A third of the articles
     is kept apart to test on, a sixth decides when to stop; MODEL remembers which it learnt, so
@@ -43,7 +43,7 @@ def train(
     Examples:
       microdollar concepts train -o model
       microdollar concepts train notes/ -o model --encoder minilm
-    """
+    """  # noqa: D301
     from microdollar.learn.concepts.core.layout import CoreConfig
     from microdollar.learn.concepts.model_folder import ENCODER, STORE, EncoderFacts, ModelFolder
     from microdollar.learn.concepts.store import ConceptStore

@@ -6,18 +6,19 @@ the result does not depend on how many there are.
 """
 
 import os
+import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from microdollar.learn.optim import kernels_rows as rows_of
+from microdollar.learn.optim.kernels_vectors import GROUP
 from microdollar.learn.optim.layout import BLOCK, Matrix
 from microdollar.learn.optim.momentum import State
 from microdollar.learn.optim.reference import Step, new_state
@@ -41,6 +42,15 @@ V_KINDS = {
 """Names of ``v_state`` that are compiled."""
 _BITS = {"none": 0, "fp32": 32, "bf16": 16, "8bit": 8, "4bit": 4, "2bit": 2, "1bit": 1}
 """Of a number of momentum."""
+_M_NAMES = {bits: ("m_codes", "m_scale") for bits in (1, 2, 4, 8)}
+_M_NAMES |= {0: ("", ""), 16: ("m", ""), 32: ("m", "")}
+_V_NAMES = {
+    "none": ("", ""),
+    "factored": ("v_row", "v_col"),
+    "tile": ("v_tile", ""),
+    "fp32": ("v", ""),
+}
+_RECORD = struct.Struct(f"={rows_of.INTEGERS}q{rows_of.FLOATS}f")
 _DTYPES = {torch.float32: rows_of.FLOAT32, torch.bfloat16: rows_of.BFLOAT16}
 _RANGE = 2**17
 """Elements of a range of rows, about."""
@@ -60,25 +70,6 @@ class Job:
     step: Step
     m_state: str
     v_state: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Prepared:
-    """A job as the compiled loops take it, with the memory that they need."""
-
-    integers: npt.NDArray[np.int64]
-    rates: npt.NDArray[np.float32]
-    total: npt.NDArray[np.float64]
-    room: npt.NDArray[np.float32]
-
-    @property
-    def places(self) -> tuple[int, int]:
-        """Addresses of integers and rates."""
-        return self.integers.ctypes.data, self.rates.ctypes.data
-
-    @property
-    def ranges(self) -> range:
-        return range(-(-int(self.integers[rows_of.ROWS]) // int(self.integers[rows_of.RANGE_ROWS])))
 
 
 def usable(param: Any, grad: Any, m_state: str, v_state: str) -> bool:  # noqa: ANN401 - no tensor, no step
@@ -126,26 +117,31 @@ def matrix_step(
 
 def matrix_steps(jobs: Sequence[Job]) -> list[bool]:
     """``matrix_step`` of each, several at once; what is invalid is refused before any is done."""
-    checked = [_checked(job) for job in jobs]
+    kept = [_checked(job) for job in jobs]
     threads = torch.get_num_threads()
     split = _SPLIT if len(jobs) > threads else _SPLIT_FEW
     large = [at for at, job in enumerate(jobs) if threads > 1 and job.param.numel() >= split]
     done = [False] * len(jobs)
-
-    def one(at: int) -> None:
-        ready, scratch = _prepared(checked[at]), _scratch()
-        done[at] = bool(
-            rows_of.whole(*ready.places, scratch.ctypes.data, ready.total.ctypes.data)
-        )
-
     for at in large:
-        done[at] = _step_together(_prepared(checked[at]), threads)
-    rest = sorted(set(range(len(jobs))) - set(large), key=lambda at: -jobs[at].param.numel())
-    _share(one, rest, threads)
-    for job, stepped in zip(jobs, done, strict=True):
-        if stepped:
-            for tensor in (job.param, *_kept(job)):
-                torch.autograd.graph.increment_version(tensor)
+        done[at] = _step_together(jobs[at], threads)
+    small = sorted(set(range(len(jobs))) - set(large), key=lambda at: -jobs[at].param.numel())
+
+    def step_some(todo: Iterator[int]) -> None:
+        # One workspace for all matrices of a thread: it stays in a cache.
+        space = _Space(max(_Layout.of(jobs[at]).size for at in small))
+        for at in todo:
+            layout = _Layout.of(jobs[at])
+            space.write(jobs[at], layout)
+            done[at] = bool(rows_of.whole(space.base, space.base + layout.scratch))
+
+    _share(step_some, small, threads)
+    changed = [
+        tensor
+        for job, tensors, stepped in zip(jobs, kept, done, strict=True)
+        if stepped
+        for tensor in (job.param, *tensors)
+    ]
+    torch.autograd.graph.increment_version(changed)
     return done
 
 
@@ -158,31 +154,30 @@ def warm_up() -> None:
     state = new_state(matrix, "4bit", "factored", param.device)
     job = Job(param=param, grad=param, state=state, step=step, m_state="4bit", v_state="factored")
     matrix_steps([job])
-    _step_together(_prepared(_checked(job)), threads=1)
+    _step_together(job, threads=1)
 
 
-def _step_together(ready: _Prepared, threads: int) -> bool:
+def _step_together(job: Job, threads: int) -> bool:
     """One job, its ranges shared among threads."""
-    integers, rates = ready.places
+    layout = _Layout.of(job)
+    space = _Space(layout.size)
+    space.write(job, layout)
 
-    def observe(index: int) -> None:
-        scratch = _scratch()
-        rows_of.observe(integers, index, scratch.ctypes.data)
+    def observe(todo: Iterator[int]) -> None:
+        own = _Space(rows_of.SCRATCH_BYTES)
+        for index in todo:
+            rows_of.observe(space.base, index, own.base)
 
-    def update(index: int) -> None:
-        scratch = _scratch()
-        rows_of.update(integers, rates, index, scratch.ctypes.data)
+    def update(todo: Iterator[int]) -> None:
+        own = _Space(rows_of.SCRATCH_BYTES)
+        for index in todo:
+            rows_of.update(space.base, index, own.base)
 
-    _share(observe, ready.ranges, threads)
-    if not rows_of.close(integers, rates, ready.total.ctypes.data):
+    _share(observe, range(layout.ranges), threads)
+    if not rows_of.close(space.base):
         return False
-    _share(update, reversed(ready.ranges), threads)
+    _share(update, range(layout.ranges - 1, -1, -1), threads)
     return True
-
-
-def _kept(job: Job) -> list[Tensor]:
-    """Tensors of the state that the step reads and writes."""
-    return [job.state[name] for name in _expected(job)]
 
 
 def _expected(job: Job) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
@@ -205,109 +200,116 @@ def _expected(job: Job) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     return found
 
 
-def _checked(job: Job) -> Job:
-    """The job; its addresses are safe to write to."""
+def _checked(job: Job) -> list[Tensor]:
+    """Tensors of its state, whose addresses are safe to write to."""
     if job.grad.shape != job.param.shape:
         raise ValueError(
             f"The gradient is {tuple(job.grad.shape)}, its parameter {tuple(job.param.shape)}."
         )
     if not usable(job.param, job.grad, job.m_state, job.v_state) or job.step.keep is not None:
         raise ValueError("Not a step for compiled loops; ask usable() first.")
+    found = []
     for name, (shape, dtype) in _expected(job).items():
         tensor = job.state[name]
-        if tuple(tensor.shape) != shape or tensor.dtype != dtype or not tensor.is_contiguous():
+        found.append(tensor)
+        if tensor.shape != shape or tensor.dtype != dtype or not tensor.is_contiguous():
             raise ValueError(
                 f"State {name} must be contiguous {dtype} of shape {shape}, "
                 f"got {tensor.dtype} of shape {tuple(tensor.shape)}."
             )
-    return job
+    return found
 
 
-def _prepared(job: Job) -> _Prepared:
-    rows, cols = job.param.shape
-    many = max(-(-_RANGE // cols), -(-rows * cols // _COLUMN_SUMS))
-    factored = job.v_state == "factored"
-    sums = -(-rows // many) * cols if factored else 0
-    pieces = -(-cols // rows_of.PIECE) if factored else 0
-    # Whole vectors of them are read.
-    roots = -(-cols // rows_of.LANES) * rows_of.LANES if factored else 0
-    room = np.empty(rows + sums + roots + pieces, np.float32)
-    at = room.ctypes.data
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where things of a job lie in its workspace, in bytes from its beginning, and how many."""
 
-    def address(*names: str) -> int:
-        return next((job.state[name].data_ptr() for name in names if name in job.state), 0)
+    range_rows: int
+    ranges: int
+    total: int
+    row_sums: int
+    col_root: int
+    col_sums: int
+    scratch: int
+    size: int
 
-    step, m_state = job.step, job.m_state
-    at_random = step.rounding == "stochastic" and step.key is not None
-    p_kind = _DTYPES[job.param.dtype]
-    if p_kind == rows_of.BFLOAT16 and at_random:
-        p_kind = rows_of.BFLOAT16_AT_RANDOM
-    key = int(step.key) & 0xFFFFFFFF if at_random and step.key is not None else 0
-    # In the order of `kernels_rows`.
-    what = (rows, cols, many, M_KINDS[m_state], _BITS[m_state], V_KINDS[job.v_state], p_kind)
-    places = (
-        job.param.data_ptr(),
-        job.grad.data_ptr(),
-        address("m_codes", "m"),
-        address("m_scale"),
-        address("v_row", "v_tile", "v"),
-        address("v_col"),
-        at,
-        at + 4 * rows,
-        at + 4 * (rows + sums),
-    )
-    integers = np.array((*what, _DTYPES[job.grad.dtype], key, *places), np.int64)
-    sign = -1.0 if step.maximize else 1.0
-    lr, beta1, beta2 = float(step.lr), float(step.beta1), float(step.beta2)
-    plain = m_state == "none"
-    # Float32 loses nothing.
-    released = beta1 / (1 - beta1) if step.release and m_state != "fp32" else 0.0
-    rates = np.array(
-        (
-            sign if plain else sign * (1 - beta1),
-            beta1,
-            1 / float(step.correction1) + released,
-            released,
-            1 - lr * step.weight_decay,
-            0.0,
-            0.0,
-            0.0,
-            lr,
-            step.eps,
-            beta2,
-            1 - beta2,
-            float(step.correction2),
-        ),
-        np.float32,
-    )
-    total = np.empty(cols if factored else 0, np.float64)
-    return _Prepared(integers=integers, rates=rates, total=total, room=room)
+    @classmethod
+    def of(cls, job: Job) -> "_Layout":
+        rows, cols = job.param.shape
+        many = max(-(-_RANGE // cols), -(-rows * cols // _COLUMN_SUMS))
+        ranges = -(-rows // many)
+        width = -(-cols // GROUP) * GROUP if job.v_state == "factored" else 0
+        row_sums = rows_of.RECORD_BYTES + 8 * width
+        col_root = row_sums + 4 * (-(-rows // GROUP) * GROUP)
+        # Inverse roots, by whole groups, and the largest of each piece.
+        col_sums = col_root + 4 * (width + -(-width // rows_of.PIECE) * GROUP)
+        scratch = -(-(col_sums + 4 * ranges * width) // 64) * 64
+        return cls(
+            many, ranges, rows_of.RECORD_BYTES, row_sums, col_root, col_sums, scratch,
+            scratch + rows_of.SCRATCH_BYTES,
+        )  # fmt: skip
 
 
-def _scratch() -> npt.NDArray[np.uint8]:
-    return np.empty(rows_of.SCRATCH_BYTES, np.uint8)
+class _Space:
+    """Memory that begins where a line of a cache does."""
+
+    def __init__(self, size: int) -> None:
+        room = np.empty(size + 64, np.uint8)
+        start = -room.ctypes.data % 64
+        self.room = room[start:]
+        self.base: int = room.ctypes.data + start
+
+    def write(self, job: Job, layout: _Layout) -> None:
+        """The job's record, as `kernels_rows` takes it."""
+        step, state, m_state = job.step, job.state, job.m_state
+        key, p_kind = 0, _DTYPES[job.param.dtype]
+        if step.rounding == "stochastic" and step.key is not None and p_kind == rows_of.BFLOAT16:
+            key, p_kind = int(step.key) & 0xFFFFFFFF, rows_of.BFLOAT16_AT_RANDOM
+        rows, cols = job.param.shape
+        m, m_scale, v, v_col = (
+            state[name].data_ptr() if name else 0
+            for name in (*_M_NAMES[_BITS[m_state]], *_V_NAMES[job.v_state])
+        )
+        sign = -1.0 if step.maximize else 1.0
+        lr, beta1, beta2 = float(step.lr), float(step.beta1), float(step.beta2)
+        # Float32 loses nothing.
+        released = beta1 / (1 - beta1) if step.release and m_state != "fp32" else 0.0
+        # In the order of `kernels_rows`.
+        _RECORD.pack_into(
+            memoryview(self.room), 0,
+            rows, cols, layout.range_rows, M_KINDS[m_state], _BITS[m_state],
+            V_KINDS[job.v_state], p_kind, _DTYPES[job.grad.dtype], key,
+            job.param.data_ptr(), job.grad.data_ptr(), m, m_scale, v, v_col,
+            self.base + layout.row_sums, self.base + layout.col_sums,
+            self.base + layout.col_root, self.base + layout.total,
+            sign if m_state == "none" else sign * (1 - beta1), beta1,
+            1 / float(step.correction1) + released, released, 1 - lr * step.weight_decay,
+            0.0, 0.0, 0.0,
+            lr, step.eps, beta2, 1 - beta2, float(step.correction2),
+        )  # fmt: skip
 
 
 _pool: list[ThreadPoolExecutor] = []
 
 
-def _share(function: Callable[[int], None], items: Iterable[int], threads: int) -> None:
-    """Call ``function`` of every item, on this thread and ``threads`` - 1 others."""
+def _share(function: Callable[[Iterator[int]], None], items: Iterable[int], threads: int) -> None:
+    """Call ``function`` on this thread and ``threads`` - 1 others; an item goes to one of them."""
     todo = deque(items)
+    helpers = min(threads, len(todo)) - 1
 
-    def work() -> None:
+    def mine() -> Iterator[int]:
         while True:
             try:
-                item = todo.popleft()
+                yield todo.popleft()
             except IndexError:
                 return
-            function(item)
 
-    helpers = min(threads, len(todo)) - 1
+    if not todo:
+        return
     if helpers > 0 and not _pool:
         _pool.append(ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)))
-    waiting = [_pool[0].submit(work) for _ in range(helpers)]
-    work()
+    waiting = [_pool[0].submit(function, mine()) for _ in range(helpers)]
+    function(mine())
     for future in waiting:
         future.result()
 

@@ -28,6 +28,8 @@ from microdollar.learn.optim.kernels_vectors import (
 Address = Any
 """An integer outside; a typed pointer, indexed as an array is, inside compiled code."""
 
+AHEAD = 2048
+"""Bytes before it is needed that memory is asked for."""
 MAGIC = 12582912.0
 """1.5 x 2^23: the lowest bits of a small float32 plus this are the nearest whole number."""
 
@@ -53,7 +55,7 @@ uint8_at = _pointer_to(types.uint8)
 
 
 @intrinsic
-def ask(typing_context: Any, address: Any) -> Any:  # noqa: ANN401
+def _ask(typing_context: Any, address: Any) -> Any:  # noqa: ANN401
     """Ask for the line of an address; one that is not there is no error."""
     del typing_context, address
 
@@ -70,6 +72,10 @@ def ask(typing_context: Any, address: Any) -> Any:  # noqa: ANN401
     return types.void(types.int64), generate
 
 
+ask: Any = _ask
+"""Its arguments are the address alone."""
+
+
 _exact = njit(nogil=True, error_model="numpy")
 _fused = njit(nogil=True, error_model="numpy", fastmath={"contract"})
 _summed = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
@@ -79,7 +85,7 @@ _summed = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}
 def prefetch(address: int, size: int) -> None:
     """Ask for ``size`` bytes, so that they come while something else is worked on."""
     for offset in range(0, size, 64):
-        ask(address + offset)  # type: ignore[call-arg]
+        ask(address + offset)
 
 
 # Types

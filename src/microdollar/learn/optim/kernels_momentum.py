@@ -17,7 +17,9 @@ import numpy as np
 from numba import njit
 
 from microdollar.learn.optim.kernels_loops import (
+    AHEAD,
     MAGIC,
+    ask,
     floats_at,
     halved,
     level_of_halves,
@@ -28,12 +30,13 @@ from microdollar.learn.optim.kernels_loops import (
     widened,
 )
 from microdollar.learn.optim.kernels_vectors import (
+    GROUP,
     LANES,
     above,
-    alike,
+    apart,
+    by_twos,
     chosen,
-    evens,
-    in_turn,
+    four_signed,
     larger,
     largest,
     load,
@@ -44,7 +47,6 @@ from microdollar.learn.optim.kernels_vectors import (
     many,
     minus_times,
     not_negative,
-    odds,
     plus,
     root,
     signed,
@@ -68,13 +70,15 @@ FRESH, KEPT, OVER, UNDER, LEFT, K1, K2, K3 = range(8)
 
 _FLOOR = 1e-34
 """A scale below this counts as this, so that what divides by it stays finite."""
+_EVENS = np.uint32(0x55555555)
+"""Every other bit."""
 _compiled = njit(nogil=True, error_model="numpy")
 
 
 @_compiled
-def _lanes(n: int) -> np.uint16:
-    """A mask of the lanes of the last vector of ``n`` columns."""
-    return np.uint16(0xFFFF >> (-n % LANES))
+def _first(count: int) -> np.uint16:
+    """A mask of the first lanes of a vector; ``count`` may be any number."""
+    return np.uint16((1 << min(max(count, 0), LANES)) - 1)
 
 
 @_compiled
@@ -94,6 +98,8 @@ def step_plain(g: int, p: int, roots: int, n: int, rates: int) -> None:
     fresh, left = splat(rate[FRESH]), splat(rate[LEFT])
     k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
     for at in range(0, 4 * n, 4 * LANES):
+        ask(g + at + AHEAD)
+        ask(p + at + AHEAD)
         _move(p + at, roots + at, times(load(g + at), fresh), left, k1, k2, k3)
 
 
@@ -133,91 +139,104 @@ def step_one_bit(
     rate, scale = floats_at(rates), uint16_at(scales)
     fresh, left, more = splat(rate[FRESH]), splat(rate[LEFT]), splat(rate[OVER])
     k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
-    for block in range(0, n, BLOCK):
-        last = min(n, block + BLOCK)
-        value = widened(scale[block // BLOCK]) * rate[KEPT]
-        high, low, sizes = splat(value), splat(-value), splat(np.float32(0))
-        for at in range(block, last, LANES):
-            old = chosen(load_16(codes + at // 8), high, low)
-            new = times_plus(load(g + 4 * at), fresh, old)
-            if at + LANES > last:
-                new = chosen(_lanes(n), new, splat(np.float32(0)))
-            sizes = plus(sizes, size(new))
-            store(m + 4 * at, new)
-        scale[block // BLOCK] = halved(total(sizes) / np.float32(last - block))
-    for block in range(0, n, BLOCK):
-        last = min(n, block + BLOCK)
-        value = widened(scale[block // BLOCK]) * rate[UNDER]
+    zeros = splat(np.float32(0))
+    for block in range((n + BLOCK - 1) // BLOCK):
+        width = min(n - block * BLOCK, BLOCK)
+        value = widened(scale[block]) * rate[KEPT]
+        high, low = splat(value), splat(-value)
+        sizes, others = zeros, zeros
+        old, new = codes + block * (BLOCK // 8), m + block * (4 * BLOCK)
+        here = g + block * (4 * BLOCK)
+        for k in range((width + GROUP - 1) // GROUP):
+            at = 4 * GROUP * k
+            ask(here + at + AHEAD)
+            ask(here + at + AHEAD + 64)
+            a = times_plus(load(here + at), fresh, chosen(load_16(old + 4 * k), high, low))
+            b = times_plus(load(here + at + 64), fresh, chosen(load_16(old + 4 * k + 2), high, low))
+            if width < GROUP * (k + 1):
+                a = chosen(_first(width - GROUP * k), a, zeros)
+                b = chosen(_first(width - GROUP * k - LANES), b, zeros)
+            sizes, others = plus(sizes, size(a)), plus(others, size(b))
+            store(new + at, a)
+            store(new + at + 64, b)
+        scale[block] = halved(total(plus(sizes, others)) / np.float32(width))
+    for block in range((n + BLOCK - 1) // BLOCK):
+        width = min(n - block * BLOCK, BLOCK)
+        value = widened(scale[block]) * rate[UNDER]
         high, low = splat(-value), splat(value)
-        for at in range(block, last, LANES):
-            new = load(m + 4 * at)
+        first = block * (4 * BLOCK)
+        for k in range((width + LANES - 1) // LANES):
+            at = first + 4 * LANES * k
+            ask(p + at + AHEAD)
+            new = load(m + at)
             code = not_negative(new)
+            if width < LANES * (k + 1):
+                code = np.uint16(code & _first(width - LANES * k))
+            store_16(codes + block * (BLOCK // 8) + 2 * k, code)
             followed = times_plus(new, more, chosen(code, high, low))
-            store_16(codes + at // 8, code)
-            _move(p + 4 * at, roots + 4 * at, followed, left, k1, k2, k3)
-    if n % LANES:
-        end = codes + n // LANES * 2
-        store_16(end, np.uint16(load_16(end) & _lanes(n)))
+            _move(p + at, roots + at, followed, left, k1, k2, k3)
 
 
 @_compiled
 def step_two_bits(
     codes: int, scales: int, g: int, m: int, p: int, roots: int, n: int, rates: int, sums: int
 ) -> None:
-    """Signs and which of two magnitudes, in turn; ``sums`` has room for 3 float32 a block."""
-    rate, scale, found = floats_at(rates), uint16_at(scales), floats_at(sums)
+    """Signs and which of two magnitudes, in turn; ``sums`` has room for a float32 a block."""
+    rate, scale, edges = floats_at(rates), uint16_at(scales), floats_at(sums)
     fresh, left, more = splat(rate[FRESH]), splat(rate[LEFT]), splat(rate[OVER])
     k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
     zeros = splat(np.float32(0))
-    for block in range(0, n, BLOCK):
-        last = min(n, block + BLOCK)
-        value = widened(scale[block // BLOCK]) * rate[KEPT]
-        inner, outer = value * np.float32(INNER), value * np.float32(OUTER)
-        high, low = splat(outer), splat(inner)
-        high_below, low_below = splat(-outer), splat(-inner)
-        sizes, squares = zeros, zeros
-        for at in range(block, last, LANES):
-            code = load_32(codes + at // 4)
-            below = chosen(evens(code), low_below, high_below)
-            old = chosen(odds(code), chosen(evens(code), high, low), below)
-            new = times_plus(load(g + 4 * at), fresh, old)
-            if at + LANES > last:
-                new = chosen(_lanes(n), new, zeros)
-            sizes = plus(sizes, size(new))
-            squares = times_plus(new, new, squares)
-            store(m + 4 * at, new)
-        mean = total(squares) / np.float32(last - block)
-        place = block // BLOCK * 2
-        found[place] = np.float32((INNER + OUTER) / 2) * np.float32(math.sqrt(mean))
-        found[place + 1] = np.float32(INNER) * total(sizes)
-    for block in range(0, n, BLOCK):
-        last = min(n, block + BLOCK)
-        place = block // BLOCK * 2
-        edge, sizes, count = splat(found[place]), zeros, 0
-        for at in range(block, last, LANES):
-            new = load(m + 4 * at)
-            magnitude = size(new)
+    for block in range((n + BLOCK - 1) // BLOCK):
+        width = min(n - block * BLOCK, BLOCK)
+        value = widened(scale[block]) * rate[KEPT]
+        table = four_signed(value * np.float32(INNER), value * np.float32(OUTER))
+        squares, others = zeros, zeros
+        old, new = codes + block * (BLOCK // 4), m + block * (4 * BLOCK)
+        here = g + block * (4 * BLOCK)
+        for k in range((width + GROUP - 1) // GROUP):
+            at = 4 * GROUP * k
+            ask(here + at + AHEAD)
+            ask(here + at + AHEAD + 64)
+            a = times_plus(load(here + at), fresh, by_twos(load_32(old + 8 * k), table))
+            b = times_plus(load(here + at + 64), fresh, by_twos(load_32(old + 8 * k + 4), table))
+            if width < GROUP * (k + 1):
+                a = chosen(_first(width - GROUP * k), a, zeros)
+                b = chosen(_first(width - GROUP * k - LANES), b, zeros)
+            squares, others = times_plus(a, a, squares), times_plus(b, b, others)
+            store(new + at, a)
+            store(new + at + 64, b)
+        mean = total(plus(squares, others)) / np.float32(width)
+        edges[block] = np.float32((INNER + OUTER) / 2) * np.float32(math.sqrt(mean))
+    for block in range((n + BLOCK - 1) // BLOCK):
+        width = min(n - block * BLOCK, BLOCK)
+        edge, sizes, beyond, count = splat(edges[block]), zeros, zeros, 0
+        old, new = codes + block * (BLOCK // 4), m + block * (4 * BLOCK)
+        for k in range((width + LANES - 1) // LANES):
+            value = load(new + 4 * LANES * k)
+            magnitude = size(value)
             far = above(magnitude, edge)
-            positive = not_negative(new)
-            store_32(codes + at // 4, in_turn(alike(far, positive), positive))
-            sizes = plus(sizes, chosen(far, magnitude, zeros))
+            high, low = apart(not_negative(value)), apart(far)
+            # 2 + far where not negative, else 1 - far.
+            code = np.uint32(np.uint32(high << 1) | np.uint32(np.uint32(high ^ low) ^ _EVENS))
+            store_32(old + 4 * k, code)
+            sizes = plus(sizes, magnitude)
+            beyond = chosen(far, plus(beyond, magnitude), beyond)
             count += many(far)
-        along = found[place + 1] + np.float32(OUTER - INNER) * total(sizes)
-        power = np.float32(INNER**2) * np.float32(last - block)
+        along = np.float32(INNER) * total(sizes) + np.float32(OUTER - INNER) * total(beyond)
+        power = np.float32(INNER**2) * np.float32(width)
         power += np.float32(OUTER**2 - INNER**2) * np.float32(count)
-        scale[block // BLOCK] = halved(along / power)
-    for block in range(0, n, BLOCK):
-        last = min(n, block + BLOCK)
-        value = widened(scale[block // BLOCK]) * rate[UNDER]
-        inner, outer = value * np.float32(INNER), value * np.float32(OUTER)
-        high, low = splat(-outer), splat(-inner)
-        high_below, low_below = splat(outer), splat(inner)
-        for at in range(block, last, LANES):
-            code = load_32(codes + at // 4)
-            below = chosen(evens(code), low_below, high_below)
-            kept = chosen(odds(code), chosen(evens(code), high, low), below)
-            followed = times_plus(load(m + 4 * at), more, kept)
-            _move(p + 4 * at, roots + 4 * at, followed, left, k1, k2, k3)
+        scale[block] = halved(along / power)
+    for block in range((n + BLOCK - 1) // BLOCK):
+        width = min(n - block * BLOCK, BLOCK)
+        value = widened(scale[block]) * -rate[UNDER]
+        table = four_signed(value * np.float32(INNER), value * np.float32(OUTER))
+        first = block * (4 * BLOCK)
+        old = codes + block * (BLOCK // 4)
+        for k in range((width + LANES - 1) // LANES):
+            at = first + 4 * LANES * k
+            ask(p + at + AHEAD)
+            followed = times_plus(load(m + at), more, by_twos(load_32(old + 4 * k), table))
+            _move(p + at, roots + at, followed, left, k1, k2, k3)
     if n % LANES:
         end = codes + n // LANES * 4
         store_32(end, np.uint32(load_32(end) & np.uint32((1 << (2 * (n % LANES))) - 1)))
@@ -286,11 +305,12 @@ def _mix_companded(top: int, scales: int, levels: int, g: int, m: int, n: int, r
         factor = splat(widened(scale[block // BLOCK]) * rate[KEPT] / np.float32(top * top))
         peaks = splat(np.float32(0))
         for at in range(block, last, LANES):
+            ask(g + 4 * at + AHEAD)
             level = load_bytes(levels + at)
             old = times(times(level, factor), size(level))
             new = times_plus(load(g + 4 * at), fresh, old)
             if at + LANES > last:
-                new = chosen(_lanes(n), new, splat(np.float32(0)))
+                new = chosen(_first(last - at), new, splat(np.float32(0)))
             peaks = larger(peaks, size(new))
             store(m + 4 * at, new)
         scale[block // BLOCK] = halved(largest(peaks))
@@ -308,6 +328,7 @@ def _move_companded(
         last = min(n, block + BLOCK)
         factor = splat(-widened(scale[block // BLOCK]) * rate[UNDER] / np.float32(top * top))
         for at in range(block, last, LANES):
+            ask(p + 4 * at + AHEAD)
             level = load_bytes(levels + at)
             kept = times(times(level, factor), size(level))
             followed = times_plus(load(m + 4 * at), more, kept)

@@ -20,8 +20,8 @@ from microdollar.learn.optim.kernels_loops import (
     floats_at,
     halve,
     halve_at_random,
-    invert_columns,
     int64_at,
+    invert_columns,
     invert_own,
     power,
     power_by_column,
@@ -32,7 +32,7 @@ from microdollar.learn.optim.kernels_loops import (
     uint16_at,
     widen,
 )
-from microdollar.learn.optim.kernels_vectors import LANES
+from microdollar.learn.optim.kernels_vectors import GROUP, LANES
 from microdollar.learn.optim.layout import BLOCK
 
 NONE, FP32, BF16, EIGHT_BITS, FOUR_BITS, TWO_BITS, ONE_BIT = range(7)
@@ -42,13 +42,17 @@ ONES, FACTORED, TILE, FULL = range(4)
 FLOAT32, BFLOAT16, BFLOAT16_AT_RANDOM = range(3)
 """What parameters and gradients are, and how parameters are rounded."""
 
-# A job's integers: shape, what things are, and addresses.
+# A job's integers: shape, what things are, and addresses, the last four of room: sums of squares
+# of rows, later roots; of columns by ranges; inverse roots of columns; their sums, float64.
 ROWS, COLS, RANGE_ROWS, M_KIND, M_BITS, V_KIND, P_KIND, G_KIND, KEY = range(9)
-P, G, M, M_SCALE, V, V_COL, ROW_SUMS, COL_SUMS, COL_ROOT = range(9, 18)
+P, G, M, M_SCALE, V, V_COL, ROW_SUMS, COL_SUMS, COL_ROOT, TOTAL = range(9, 19)
+INTEGERS = 19
 # A job's rates, float32: what `kernels_momentum` takes first, then learning rate, eps, beta2,
-# 1 - beta2, second correction, and room for what makes a row's average the factor of a root,
-# which `close` fills.
+# 1 - beta2, second correction.
 RATE, EPS, KEPT2, FRESH2, CORRECTION2 = range(8, 13)
+FLOATS = 13
+RECORD_BYTES = 256
+"""Of a job: integers, and right after them rates."""
 PIECE = 4 * BLOCK
 """Columns that go through all loops at once."""
 AHEAD = 8 * BLOCK
@@ -106,12 +110,10 @@ def observe(job_at: int, index: int, scratch: int) -> None:
 
 
 @_compiled
-def close(job_at: int, rates_at: int, total_at: int) -> bool:
-    """Whether all sums are finite; if so, a factored moment takes them in.
-
-    ``total_at`` is room for the sums of the columns, (cols,) float64.
-    """
-    job, rates, total = int64_at(job_at), floats_at(rates_at), float64_at(total_at)
+def close(job_at: int) -> bool:
+    """Whether all sums are finite; if so, a factored moment takes them in."""
+    job, rates = int64_at(job_at), floats_at(job_at + 8 * INTEGERS)
+    total = float64_at(job[TOTAL])
     rows, cols = job[ROWS], job[COLS]
     row_sums = floats_at(job[ROW_SUMS])
     every = 0.0
@@ -138,7 +140,7 @@ def close(job_at: int, rates_at: int, total_at: int) -> bool:
     for j in range(cols):
         col[j] = col[j] * kept + np.float32(total[j] / rows) * fresh
         root[j] = np.float32(1) / np.float32(math.sqrt(col[j]))
-    padded = (cols + LANES - 1) // LANES * LANES
+    padded = (cols + GROUP - 1) // GROUP * GROUP
     fill(root, cols, padded, 0)
     for begin in range(0, cols, PIECE):
         largest = np.float32(0)
@@ -149,9 +151,9 @@ def close(job_at: int, rates_at: int, total_at: int) -> bool:
 
 
 @_compiled
-def update(job_at: int, rates_at: int, index: int, scratch: int) -> None:
+def update(job_at: int, index: int, scratch: int) -> None:
     """The step of one range of rows."""
-    job, rates = int64_at(job_at), floats_at(rates_at)
+    job, rates = int64_at(job_at), floats_at(job_at + 8 * INTEGERS)
     cols = job[COLS]
     row_rates = floats_at(scratch)
     for place in range(8):
@@ -163,16 +165,16 @@ def update(job_at: int, rates_at: int, index: int, scratch: int) -> None:
 
 
 @_compiled
-def whole(job_at: int, rates_at: int, scratch: int, total_at: int) -> bool:
+def whole(job_at: int, scratch: int) -> bool:
     """All of a step; False if the gradient was not finite and nothing was changed."""
     many = ranges(int64_at(job_at))
     for index in range(many):
         observe(job_at, index, scratch)
-    if not close(job_at, rates_at, total_at):
+    if not close(job_at):
         return False
     # The last ranges first: their gradient may still be in a cache.
     for index in range(many - 1, -1, -1):
-        update(job_at, rates_at, index, scratch)
+        update(job_at, index, scratch)
     return True
 
 
@@ -181,18 +183,16 @@ def _update_piece(job: Address, rates: Address, r: int, begin: int, scratch: int
     """One piece, whose floats and codes are copied where they are no whole vectors."""
     cols = job[COLS]
     n = min(PIECE, cols - begin)
-    padded = (n + LANES - 1) // LANES * LANES
+    padded = (n + GROUP - 1) // GROUP * GROUP
     at = r * cols + begin
     g, p = job[G] + 4 * at, job[P] + 4 * at
     if job[G_KIND] != FLOAT32:
         prefetch(job[G] + 2 * (at + AHEAD), 2 * n)
         g = scratch + _G
         widen(uint16_at(job[G] + 2 * at), n, floats_at(g))
-    else:
-        prefetch(g + 4 * AHEAD, 4 * n)
-        if n < padded:
-            copy(floats_at(g), n, floats_at(scratch + _G))
-            g = scratch + _G
+    elif n < padded:
+        copy(floats_at(g), n, floats_at(scratch + _G))
+        g = scratch + _G
     if n < padded:
         fill(floats_at(g), n, padded, 0)
     half = uint16_at(job[P] + 2 * at)
@@ -200,11 +200,9 @@ def _update_piece(job: Address, rates: Address, r: int, begin: int, scratch: int
         prefetch(job[P] + 2 * (at + AHEAD), 2 * n)
         p = scratch + _P
         widen(half, n, floats_at(p))
-    else:
-        prefetch(p + 4 * AHEAD, 4 * n)
-        if n < padded:
-            copy(floats_at(p), n, floats_at(scratch + _P))
-            p = scratch + _P
+    elif n < padded:
+        copy(floats_at(p), n, floats_at(scratch + _P))
+        p = scratch + _P
     roots = _roots(job, rates, r, begin, g, scratch)
     codes = job[M] + r * ((cols * job[M_BITS] + 7) // 8) + begin * job[M_BITS] // 8
     if n == padded:
@@ -261,8 +259,8 @@ def _roots(job: Address, rates: Address, r: int, begin: int, g: int, scratch: in
     row_rates[momentum.K2] = np.float32(0)
     row_rates[momentum.K3] = np.float32(0)
     if kind == FACTORED:
-        inverse = job[COL_ROOT] + 4 * begin
-        padded = (cols + LANES - 1) // LANES * LANES
+        inverse: int = job[COL_ROOT] + 4 * begin
+        padded = (cols + GROUP - 1) // GROUP * GROUP
         largest = floats_at(job[COL_ROOT] + 4 * padded)[begin // PIECE]
         across = floats_at(job[ROW_SUMS])[r]
         if eps * largest < across * np.float32(2**-8):
@@ -288,5 +286,5 @@ def _roots(job: Address, rates: Address, r: int, begin: int, g: int, scratch: in
         invert_own(rate, v, rates[CORRECTION2], eps, n, own)
     else:
         fill(own, 0, n, rate / (np.float32(1) + eps))
-    fill(own, n, (n + LANES - 1) // LANES * LANES, 0)
+    fill(own, n, (n + GROUP - 1) // GROUP * GROUP, 0)
     return scratch + _ROOTS

@@ -12,15 +12,18 @@ from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
 LANES = 16
 """Of a vector."""
+GROUP = 2 * LANES
+"""Columns that loops go by, with two sums, so that one does not wait for the other."""
 
 
 class _FloatsType(types.Type):
     def __init__(self) -> None:
-        super().__init__(name=f"Floats{LANES}")  # type: ignore[no-untyped-call]
+        super().__init__(name=f"Floats{LANES}")
 
 
 floats = _FloatsType()
@@ -31,9 +34,9 @@ _BITS = ir.VectorType(_BIT, LANES)
 
 
 @register_model(_FloatsType)
-class _FloatsModel(models.PrimitiveModel):  # type: ignore[misc]
+class _FloatsModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _FLOATS)
+        super().__init__(manager, kind, _FLOATS)  # type: ignore[no-untyped-call]
 
 
 def _made(result: Any, *takes: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -70,6 +73,12 @@ def _call(builder: Any, name: str, *values: Any, fast: str = "") -> Any:
     function = ir.FunctionType(result, kinds)
     declared = builder.module.globals.get(name) or ir.Function(builder.module, function, name)
     return builder.call(declared, values, fastmath=(fast,) if fast else ())
+
+
+def _has(feature: str) -> bool:
+    """Whether what is compiled for has an extension; its name is LLVM's."""
+    features = str(cpu_target.target_context.codegen().magic_tuple()[2])
+    return f"+{feature}" in features.split(",")
 
 
 def _at(builder: Any, address: Any, kind: Any) -> Any:
@@ -137,13 +146,13 @@ def store_16(builder: Any, address: Any, mask: Any) -> None:
 
 @_made(types.uint32, types.int64)
 def load_32(builder: Any, address: Any) -> Any:
-    """Two masks, bit by bit in turn."""
+    """Codes of two bits."""
     return builder.load(_at(builder, address, _INT), align=1)
 
 
 @_made(types.void, types.int64, types.uint32)
 def store_32(builder: Any, address: Any, masks: Any) -> None:
-    """Two masks, bit by bit in turn."""
+    """Codes of two bits."""
     builder.store(masks, _at(builder, address, _INT), align=1)
 
 
@@ -238,44 +247,58 @@ def chosen(builder: Any, mask: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.bitcast(mask, _BITS), a, b)
 
 
-@_made(types.uint16, types.uint16, types.uint16)
-def alike(builder: Any, a: Any, b: Any) -> Any:
-    """Where both are set, or neither."""
-    return builder.not_(builder.xor(a, b))
-
-
 @_made(types.int64, types.uint16)
 def many(builder: Any, mask: Any) -> Any:
     """Lanes that are set."""
     return builder.zext(builder.ctpop(mask), ir.IntType(64))
 
 
-@_made(types.uint32, types.uint16, types.uint16)
-def in_turn(builder: Any, low: Any, high: Any) -> Any:
-    """Bits of two masks in turn, the first's lowest first."""
+@_made(types.uint32, types.uint16)
+def apart(builder: Any, mask: Any) -> Any:
+    """The bits of a mask in the even places of twice as many."""
+    if _has("bmi2"):
+        kind = ir.FunctionType(_INT, [_INT, _INT])
+        name = "llvm.x86.bmi.pdep.32"
+        spread = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        return builder.call(spread, [builder.zext(mask, _INT), _INT(0x55555555)])
     order = ir.Constant(
-        ir.VectorType(_INT, 2 * LANES), [i // 2 + LANES * (i % 2) for i in range(2 * LANES)]
+        ir.VectorType(_INT, 2 * LANES),
+        [LANES if place % 2 else place // 2 for place in range(2 * LANES)],
     )
-    bits = builder.shuffle_vector(builder.bitcast(low, _BITS), builder.bitcast(high, _BITS), order)
+    bits = builder.shuffle_vector(builder.bitcast(mask, _BITS), _constant(_BITS, 0), order)
     return builder.bitcast(bits, _INT)
 
 
-def _every_other(builder: Any, masks: Any, first: int) -> Any:
-    """By a test of the same word in every lane, which needs no shuffle of bits."""
-    single = builder.insert_element(ir.Constant(_INTS, ir.Undefined), masks, _INT(0))
-    word = builder.shuffle_vector(single, single, _constant(_INTS, 0))
-    bits = ir.Constant(_INTS, [1 << (2 * lane + first) for lane in range(LANES)])
-    found = builder.icmp_unsigned("!=", builder.and_(word, bits), _constant(_INTS, 0))
-    return builder.bitcast(found, _SHORT)
+@_made(floats, types.uint32, floats)
+def by_twos(builder: Any, codes: Any, table: Any) -> Any:
+    """Entries of a table of four, which stands four times, by two bits of ``codes`` a lane."""
+    single = builder.insert_element(ir.Constant(_INTS, ir.Undefined), codes, _INT(0))
+    words = builder.shuffle_vector(single, single, _constant(_INTS, 0))
+    if _has("avx512f"):
+        places = ir.Constant(_INTS, [2 * lane for lane in range(LANES)])
+        kind = ir.FunctionType(_FLOATS, [_FLOATS, _INTS])
+        name = "llvm.x86.avx512.permvar.sf.512"
+        look = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        return builder.call(look, [table, builder.lshr(words, places)])
+    first, second = (
+        builder.icmp_unsigned(
+            "!=",
+            builder.and_(words, ir.Constant(_INTS, [1 << (2 * i + bit) for i in range(LANES)])),
+            _constant(_INTS, 0),
+        )
+        for bit in range(2)
+    )
+    entries = [builder.shuffle_vector(table, table, _constant(_INTS, i)) for i in range(4)]
+    low = builder.select(first, entries[1], entries[0])
+    return builder.select(second, builder.select(first, entries[3], entries[2]), low)
 
 
-@_made(types.uint16, types.uint32)
-def evens(builder: Any, masks: Any) -> Any:
-    """The first of the two masks of ``in_turn``."""
-    return _every_other(builder, masks, 0)
-
-
-@_made(types.uint16, types.uint32)
-def odds(builder: Any, masks: Any) -> Any:
-    """The second of the two masks of ``in_turn``."""
-    return _every_other(builder, masks, 1)
+@_made(floats, types.float32, types.float32)
+def four_signed(builder: Any, inner: Any, outer: Any) -> Any:
+    """A table for `by_twos`: -outer, -inner, inner, outer."""
+    table = ir.Constant(_FLOATS, ir.Undefined)
+    for place, value in enumerate(
+        (builder.fneg(outer), builder.fneg(inner), inner, outer) * (LANES // 4)
+    ):
+        table = builder.insert_element(table, value, _INT(place))
+    return table

@@ -241,8 +241,7 @@ def flower_result(strategy, rows, examples):
     return arrays.to_numpy_ndarrays()[0]
 
 
-def test_flowers_strategies_agree(monkeypatch):
-    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
+def test_flowers_strategies_agree():
     strategies = pytest.importorskip("flwr.serverapp.strategy")
     rows, _ = attacked(11, 3, "sign")
     examples = list(range(1, 12))

@@ -125,7 +125,7 @@ class FleetServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 FleetOnly(app, largest_bytes), ssl_certfile=str(certificate),
-                ssl_keyfile=str(private_key), access_log=False, log_level="warning",
+                ssl_keyfile=str(private_key), access_log=False, ws="none", log_level="warning",
             )
         )  # fmt: skip
         self._thread = threading.Thread(
@@ -137,6 +137,7 @@ class FleetServer:
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():
+                self._socket.close()
                 raise UsageError("Flower's Fleet API did not start; its log says why.")
             time.sleep(0.01)
         return self

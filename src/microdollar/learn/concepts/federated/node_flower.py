@@ -95,6 +95,7 @@ class FleetNode:
         if self._node.node_id:
             with suppress(httpx.HTTPError, RuntimeError):
                 self._client.DeactivateNode(DeactivateNodeRequest(node_id=self._node.node_id))
+        self._client.close()
 
     def connect(self) -> None:
         """Be known to the server.

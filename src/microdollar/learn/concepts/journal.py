@@ -34,7 +34,7 @@ from microdollar.learn.concepts.journal_file import (
 
 FORMAT = "microdollar-journal"
 VERSION = 1
-CHECKPOINT_EVERY = 16
+CHECKPOINT_EVERY = 8
 """Most deltas between a state and the full copy that it is restored from."""
 CHECKPOINT_SHARE = 2.0
 """Most bytes of such deltas, as a share of a full copy: bounds the time to restore them."""
@@ -377,7 +377,8 @@ def apply_delta(delta: bytes, params: Floats, base_fingerprint: str) -> Floats:
         DeltaError: if it is malformed, for another model, or the sum is not finite.
     """
     with np.errstate(over="ignore"):
-        after = params + decode_delta(delta, len(params), base_fingerprint)
+        after = decode_delta(delta, len(params), base_fingerprint)
+        after += params
     if not np.isfinite(after).all():
         raise DeltaError(
             f"parameter {int(np.argmin(np.isfinite(after)))} would not be finite after this "

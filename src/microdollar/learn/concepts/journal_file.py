@@ -17,7 +17,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -90,10 +90,10 @@ class RecordFile:
             JournalError: if it can't be written; the file is then what it was.
         """
         last = self.records[-1]
-        whole, record = _encode(meta, payload, last.hash, last.index + 1, last.end)
+        parts, record = _encode(meta, [memoryview(payload)], last.hash, last.index + 1, last.end)
         try:
             self._file.seek(last.end)
-            for part in whole:
+            for part in parts:
                 view = memoryview(part)
                 while view:
                     view = view[self._file.write(view) or 0 :]
@@ -171,8 +171,7 @@ def create(path: Path, meta: Mapping[str, Any], payload: bytes | memoryview) -> 
     fresh = path.with_name(f".{path.name[:32]}.{os.urandom(6).hex()}.tmp")
     try:
         with fresh.open("wb") as out:
-            for part in _encode(meta, payload, "00" * _HASH_BYTES, 0, 0)[0]:
-                out.write(part)
+            out.writelines(_encode(meta, [memoryview(payload)], "00" * _HASH_BYTES, 0, 0)[0])
             out.flush()
             os.fsync(out.fileno())
         _name(fresh, path)
@@ -187,16 +186,20 @@ def create(path: Path, meta: Mapping[str, Any], payload: bytes | memoryview) -> 
             fresh.unlink()
 
 
-def write_single(path: Path, meta: Mapping[str, Any], payload: bytes) -> None:
+def write_single(path: Path, meta: Mapping[str, Any], payload: Sequence[memoryview]) -> None:
     """Write a file of one record, whole or not at all, in place of what is there.
+
+    Args:
+        path: of the file.
+        meta: of the record.
+        payload: its parts, one after another; bytes each.
 
     Raises:
         JournalError: if it can't be written; what was there is there.
     """
     try:
         with whole_file(path, "wb") as out:
-            for part in _encode(meta, payload, "00" * _HASH_BYTES, 0, 0)[0]:
-                out.write(part)
+            out.writelines(_encode(meta, payload, "00" * _HASH_BYTES, 0, 0)[0])
     except OSError as error:
         raise JournalError(f"{path} can't be written: {error.strerror or error}.") from error
 
@@ -253,22 +256,23 @@ def keep_whole_records(path: Path) -> tuple[int, Path | None]:
 
 
 def _encode(
-    meta: Mapping[str, Any], payload: bytes | memoryview, previous: str, index: int, start: int
+    meta: Mapping[str, Any], payload: Sequence[memoryview], previous: str, index: int, start: int
 ) -> tuple[list[bytes | memoryview], Record]:
     text = json.dumps(dict(meta), separators=(",", ":"), allow_nan=False).encode()
     if len(text) > MAX_META_BYTES:
         raise ValueError(f"{len(text)} bytes of meta, at most {MAX_META_BYTES}")
-    body = memoryview(payload).cast("B")
-    head = _HEAD.pack(MAGIC, len(text), len(body))
+    size = sum(part.nbytes for part in payload)
+    head = _HEAD.pack(MAGIC, len(text), size)
     head += _CRC.pack(zlib.crc32(head))
     digest = hashlib.sha256(bytes.fromhex(previous))
-    for part in (head, text, body):
+    parts: list[bytes | memoryview] = [head + text, *payload]
+    for part in parts:
         digest.update(part)
     record = Record(
         index=index, meta=json.loads(text), hash=digest.hexdigest(),
-        payload_start=start + len(head) + len(text), payload_bytes=len(body),
+        payload_start=start + len(head) + len(text), payload_bytes=size,
     )  # fmt: skip
-    return [head + text, body, digest.digest()], record
+    return [*parts, digest.digest()], record
 
 
 def _records(file: FileIO, size: int) -> Iterator[Record | int | str]:

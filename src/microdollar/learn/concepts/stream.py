@@ -370,8 +370,9 @@ class StreamLearner:
         """
         base = self.journal.head.after
         self._train()
+        self.core.params -= self._present
         delta = encode_delta(
-            self.core.params - self._present,
+            self.core.params,
             method=self.config.method,
             share=self.config.share,
             base_fingerprint=base,
@@ -411,7 +412,7 @@ class StreamLearner:
             "stale": self._stale, "gate": self._numbers(verdict) if verdict else {},
         }  # fmt: skip
         arrays = [*self.replay.arrays, self._ranks]
-        write_single(self._path, meta, b"".join([*(a.tobytes() for a in arrays), delta]))
+        write_single(self._path, meta, [*(a.data.cast("B") for a in arrays), memoryview(delta)])
 
     def _resume(self) -> None:
         """Take over a state that was written, and the change that was accepted with it."""

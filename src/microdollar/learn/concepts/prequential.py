@@ -102,7 +102,7 @@ class Prequential:
         source: ConceptSource,
         settings: StreamConfig,
         *,
-        optimizer: str = "adam-lowbit",
+        optimizer: str = "adam",
         restart: bool = False,
         stack: ExitStack,
     ) -> None:

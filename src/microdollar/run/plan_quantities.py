@@ -13,8 +13,10 @@ from microdollar.estimator.serving import estimate_serving
 from microdollar.estimator.training import estimate_training
 from microdollar.spec.arithmetic import Interval
 from microdollar.spec.device import DeviceSpec
+from microdollar.spec.model import Attention
 from microdollar.spec.plan import Plan
 from microdollar.spec.training import ServingPlan, TrainingPlan, TrainSpec
+from microdollar.work.formulas.concepts import ConceptSizes, prediction_work, step_work
 
 if TYPE_CHECKING:
     from microdollar.work import Work
@@ -47,6 +49,8 @@ def plan_quantities(
     found = _of_device(device)
     if isinstance(plan, TrainingPlan):
         found |= _training(plan, device)
+        if plan.model.family == "lnsp":
+            found |= _concept_learner(plan)
         if exponents:
             by_size = {one.size: one for one in elasticities(plan, device)}
             for name, size in EXPONENTS.items():
@@ -107,6 +111,28 @@ def _training(plan: TrainingPlan, device: DeviceSpec) -> dict[str, Known]:
         found["mfu"] = _over(step.full_attention / (peak * plan.layout.devices), seconds)
     found["flops_per_second"] = _over(step.hardware, seconds)
     return found
+
+
+def _concept_learner(plan: TrainingPlan) -> dict[str, Known]:
+    """Of this package's own learner of such a model, numpy in one arena, in float32."""
+    dense = {part.name: part for part in plan.model.dense}
+    mixers = [mixer for block in plan.model.blocks for mixer in block.mixers]
+    if len(mixers) != 1 or not isinstance(mixers[0], Attention) or "in" not in dense:
+        return {}
+    sizes = ConceptSizes(
+        dim=dense["in"].inputs, width=plan.model.hidden, heads=mixers[0].heads,
+        context=plan.train.sequence,
+    )  # fmt: skip
+    batch = plan.train.micro_batch
+    whole = step_work(sizes, batch=batch, keep_gradients=True)
+    found = {
+        "learner_bytes": whole.memory_bytes,
+        "learner_bytes_one_gradient": step_work(sizes, batch=batch).memory_bytes,
+        "learner_bytes_lowbit": step_work(sizes, batch=batch, optimizer="adam-lowbit").memory_bytes,
+        "learner_flops_per_step": whole.flops,
+        "learner_flops_per_prediction": prediction_work(sizes, batch=batch).flops,
+    }
+    return {name: Interval.of(float(value)) for name, value in found.items()}
 
 
 def _serving(plan: ServingPlan, device: DeviceSpec) -> dict[str, Known]:

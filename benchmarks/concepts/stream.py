@@ -17,6 +17,7 @@ CPU seconds are those of the thread (the disk is not in them); wall time of a ro
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -74,15 +75,19 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, help="kept here between runs")
     parser.add_argument("--context", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=3, help="of the model's training")
+    parser.add_argument("--only-rollback", action="store_true", help="measure that again")
     options = parser.parse_args()
+    if options.only_rollback:
+        found = json.loads(RESULTS.read_text(encoding="utf-8")) | {"rollback": rollback_times()}
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        return
     torch.set_num_threads(1)
     training, validation, test = load(options.text, options.vectors, options.context)
     config = CoreConfig(dim=test.vectors.shape[1], context=options.context)
     half = np.random.default_rng(0).permutation(np.unique(test.articles))
     halves = [half[::2], half[1::2]]
-    found: dict[str, Any] = {
-        "command": "python " + " ".join([str(Path(sys.argv[0]).name), options.text.name,
-                                         *sys.argv[2:]]),
+    found = {
+        "command": f"python benchmarks/concepts/stream.py {options.text.name}",
         "commit": git("rev-parse", "HEAD"), "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": asdict(describe()), "settings": asdict(StreamConfig()),
         "queries": len(test.queries), "articles": len(half), "seeds": options.seeds,
@@ -292,9 +297,12 @@ def means(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def rollback_times() -> dict[str, Any]:
-    """A model of 466,320 parameters: rolling back to entries drawn at random, and opening."""
+    """A model of the default size: rolling back to entries drawn at random, and opening."""
     config, rng = CoreConfig(), np.random.default_rng(0)
-    found: dict[str, Any] = {"parameters": config.n_params}
+    found: dict[str, Any] = {
+        "parameters": config.n_params, "load_average": os.getloadavg()[0],
+        "at": datetime.now(UTC).isoformat(timespec="seconds"), "commit": git("rev-parse", "HEAD"),
+    }  # fmt: skip
     for method, share in (("topk-int8", 0.01), ("topk-int8", 0.05), ("int8", 1.0), ("fp32", 1.0)):
         with tempfile.TemporaryDirectory() as folder:
             path, params = Path(folder) / "journal", initial(config)
@@ -306,7 +314,8 @@ def rollback_times() -> dict[str, Any]:
                     delta = encode_delta(
                         change, method=method, share=share, base_fingerprint=journal.head.after
                     )
-                    states[journal.append(delta, params, {}).index] = params.tobytes()
+                    entry = journal.append(delta, params, {})
+                    states[entry.index] = params.tobytes()
                 exact, out = True, np.empty_like(params)
                 for to in rng.choice(list(states), ROLLBACKS):
                     begun = time.perf_counter(), time.thread_time()

@@ -111,6 +111,16 @@ def test_too_few_change_nothing(journal):
     assert coordinator.rounds == 0 and len(journal.entries) == 1
 
 
+def test_a_sum_that_is_no_number_changes_nothing(journal):
+    coordinator = Coordinator(journal, MEAN)
+    huge = np.full(N, np.finfo(np.float32).max)
+    first = coordinator.finish_round({"a": upload(huge, coordinator.fingerprint)})
+    second = coordinator.finish_round({"a": upload(huge, coordinator.fingerprint)})
+    assert first.changed and not second.changed
+    assert "inf" in second.refused["a"] or "not be finite" in second.refused["a"]
+    assert np.isfinite(coordinator.params).all() and coordinator.rounds == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -182,11 +182,7 @@ class Coordinator:
         bytes_up = sum(len(upload.data) for upload in uploads.values())
         if len(deltas) < self.rules.least_clients:
             reason = f"only {len(deltas)} of {self.rules.least_clients} good updates came"
-            refused |= dict.fromkeys(deltas, reason)
-            return RoundReport(
-                number=self.rounds, accepted=(), refused=refused, changed=False,
-                bytes_up=bytes_up, delta_bytes=0,
-            )  # fmt: skip
+            return self._unchanged(refused | dict.fromkeys(deltas, reason), bytes_up)
         together = aggregate(
             deltas,
             self.rules.rule,
@@ -194,10 +190,19 @@ class Coordinator:
             malicious=self.rules.malicious,
         )
         taken = [*self._taken, *(digest(uploads[name].data) for name in deltas)]
-        data = self._write(together, taken[-REMEMBERED_UPDATES:], len(deltas), bytes_up)
+        try:
+            data = self._write(together, taken[-REMEMBERED_UPDATES:], len(deltas), bytes_up)
+        except DeltaError as error:  # numbers so large that their sum is none
+            return self._unchanged(refused | dict.fromkeys(deltas, str(error)), bytes_up)
         return RoundReport(
             number=self.rounds, accepted=tuple(deltas), refused=refused, changed=True,
             bytes_up=bytes_up, delta_bytes=len(data),
+        )  # fmt: skip
+
+    def _unchanged(self, refused: Mapping[str, str], bytes_up: int) -> RoundReport:
+        return RoundReport(
+            number=self.rounds, accepted=(), refused=refused, changed=False,
+            bytes_up=bytes_up, delta_bytes=0,
         )  # fmt: skip
 
     def _checked(self, upload: Upload, seen: set[str]) -> Floats:

@@ -276,7 +276,7 @@ class _Space:
         released = beta1 / (1 - beta1) if step.release and m_state != "fp32" else 0.0
         # In the order of `kernels_rows`.
         _RECORD.pack_into(
-            memoryview(self.room), 0,
+            self.room.data, 0,
             rows, cols, layout.range_rows, M_KINDS[m_state], _BITS[m_state],
             V_KINDS[job.v_state], p_kind, _DTYPES[job.grad.dtype], key,
             job.param.data_ptr(), job.grad.data_ptr(), m, m_scale, v, v_col,

@@ -154,16 +154,8 @@ def fill(target: Address, first: int, last: int, value: float) -> None:
 
 
 @_exact
-def unpack_fours(codes: Address, count: int, pairs: Address) -> None:
-    """Bytes of two codes to pairs of bytes."""
-    for k in range(count):
-        two = np.uint16(codes[k])
-        pairs[k] = np.uint16((two | np.uint16(two << np.uint16(4))) & np.uint16(0x0F0F))
-
-
-@_exact
 def pack_fours(pairs: Address, count: int, codes: Address) -> None:
-    """The inverse."""
+    """Pairs of bytes to bytes of two codes."""
     for k in range(count):
         two = np.uint16(pairs[k])
         codes[k] = np.uint8(two | np.uint16(two >> np.uint16(4)))
@@ -174,7 +166,7 @@ def pack_fours(pairs: Address, count: int, codes: Address) -> None:
 
 @_exact
 def level_of_halves(halves: Address, n: int) -> None:
-    """Bytes of h with a sign to the level k, whose k (k - 1) / 2 is the last below h."""
+    """Bytes of h with a sign to the level k, whose k (k - 1) / 2 is the last below h, plus 7."""
     for j in range(n):
         sign = np.int8(halves[j])
         h = np.int8(abs(sign))
@@ -185,7 +177,7 @@ def level_of_halves(halves: Address, n: int) -> None:
         k = np.int8(k + np.int8(h > np.int8(10)))
         k = np.int8(k + np.int8(h > np.int8(15)))
         k = np.int8(k + np.int8(h > np.int8(21)))
-        halves[j] = np.uint8(k if sign >= np.int8(0) else -k)
+        halves[j] = np.uint8(np.int8(7) + k if sign >= np.int8(0) else np.int8(7) - k)
 
 
 # Second moment and parameters

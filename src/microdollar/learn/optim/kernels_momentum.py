@@ -26,7 +26,6 @@ from microdollar.learn.optim.kernels_loops import (
     pack_fours,
     uint8_at,
     uint16_at,
-    unpack_fours,
     widened,
 )
 from microdollar.learn.optim.kernels_vectors import (
@@ -34,8 +33,10 @@ from microdollar.learn.optim.kernels_vectors import (
     LANES,
     above,
     apart,
+    by_fours,
     by_twos,
     chosen,
+    fifteen_signed,
     four_signed,
     larger,
     largest,
@@ -247,30 +248,56 @@ def step_four_bits(
     codes: int, scales: int, g: int, m: int, p: int, roots: int, n: int, rates: int, levels: int
 ) -> None:
     """Levels -7..7 of square roots, two to the byte; ``levels`` has room for bytes of them."""
-    count = (n + 1) // 2
-    unpack_fours(uint8_at(codes), count, uint16_at(levels))
-    for k in range((n + LANES - 1) // LANES * LANES):
-        uint8_at(levels)[k] -= np.uint8(7)
-    _mix_companded(7, scales, levels, g, m, n, rates)
-    scale = uint16_at(scales)
-    for block in range(0, n, BLOCK):
-        last = min(n, block + BLOCK)
+    rate, scale = floats_at(rates), uint16_at(scales)
+    fresh, left, more = splat(rate[FRESH]), splat(rate[LEFT]), splat(rate[OVER])
+    k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
+    zeros = splat(np.float32(0))
+    for block in range((n + BLOCK - 1) // BLOCK):
+        width = min(n - block * BLOCK, BLOCK)
+        table = fifteen_signed(widened(scale[block]) * rate[KEPT] / np.float32(49))
+        peaks, others = zeros, zeros
+        old, new = codes + block * (BLOCK // 2), m + block * (4 * BLOCK)
+        here = g + block * (4 * BLOCK)
+        for k in range((width + GROUP - 1) // GROUP):
+            at, there = 4 * GROUP * k, old + 16 * k
+            ask(here + at + AHEAD)
+            ask(here + at + AHEAD + 64)
+            a = by_fours(load_32(there), load_32(there + 4), table)
+            b = by_fours(load_32(there + 8), load_32(there + 12), table)
+            a = times_plus(load(here + at), fresh, a)
+            b = times_plus(load(here + at + 64), fresh, b)
+            if width < GROUP * (k + 1):
+                a = chosen(_first(width - GROUP * k), a, zeros)
+                b = chosen(_first(width - GROUP * k - LANES), b, zeros)
+            peaks, others = larger(peaks, size(a)), larger(others, size(b))
+            store(new + at, a)
+            store(new + at + 64, b)
+        scale[block] = halved(largest(larger(peaks, others)))
+    up, magic = splat(np.float32(0.375)), splat(np.float32(MAGIC))
+    for block in range((n + BLOCK - 1) // BLOCK):
+        width = min(n - block * BLOCK, BLOCK)
         # The level is k or more where y = 49 |m| / scale is above (k - 1/2)^2 = k (k - 1) + 1/4:
         # where the whole number h = ceil((y - 1/4) / 2) is above k (k - 1) / 2. So y is rounded
         # to h with its sign, and bytes are compared.
-        factor = splat(np.float32(24.5) / max(widened(scale[block // BLOCK]), np.float32(_FLOOR)))
-        up, magic = splat(np.float32(0.375)), splat(np.float32(MAGIC))
-        for at in range(block, last, LANES):
-            new = load(m + 4 * at)
-            half = times_plus(new, factor, signed(up, new))
-            store_lowest_bytes(levels + at, plus(half, magic))
-    level_of_halves(uint8_at(levels), (n + LANES - 1) // LANES * LANES)
-    _move_companded(7, scales, levels, m, p, roots, n, rates)
-    for k in range((n + LANES - 1) // LANES * LANES):
-        uint8_at(levels)[k] += np.uint8(7)
+        factor = splat(np.float32(24.5) / max(widened(scale[block]), np.float32(_FLOOR)))
+        new, level = m + block * (4 * BLOCK), levels + block * BLOCK
+        for k in range((width + LANES - 1) // LANES):
+            value = load(new + 4 * LANES * k)
+            half = times_plus(value, factor, signed(up, value))
+            store_lowest_bytes(level + LANES * k, plus(half, magic))
+    level_of_halves(uint8_at(levels), (n + GROUP - 1) // GROUP * GROUP)
     if n % 2:
         uint8_at(levels)[n] = np.uint8(0)
-    pack_fours(uint16_at(levels), count, uint8_at(codes))
+    pack_fours(uint16_at(levels), (n + GROUP - 1) // GROUP * (GROUP // 2), uint8_at(codes))
+    for block in range((n + BLOCK - 1) // BLOCK):
+        width = min(n - block * BLOCK, BLOCK)
+        table = fifteen_signed(-widened(scale[block]) * rate[UNDER] / np.float32(49))
+        first, old = block * (4 * BLOCK), codes + block * (BLOCK // 2)
+        for k in range((width + LANES - 1) // LANES):
+            at = first + 4 * LANES * k
+            ask(p + at + AHEAD)
+            kept = by_fours(load_32(old + 8 * k), load_32(old + 8 * k + 4), table)
+            _move(p + at, roots + at, times_plus(load(m + at), more, kept), left, k1, k2, k3)
 
 
 @_compiled
@@ -281,7 +308,7 @@ def step_eight_bits(
     code, level, scale = uint8_at(codes), uint8_at(levels), uint16_at(scales)
     for k in range(n):
         level[k] = np.uint8(code[k] - np.uint8(127))
-    _mix_companded(127, scales, levels, g, m, n, rates)
+    _mix_companded(scales, levels, g, m, n, rates)
     for block in range(0, n, BLOCK):
         last = min(n, block + BLOCK)
         factor = splat(np.float32(127**2) / max(widened(scale[block // BLOCK]), np.float32(_FLOOR)))
@@ -290,19 +317,19 @@ def step_eight_bits(
             new = load(m + 4 * at)
             size_of = root(times(size(new), factor))
             store_lowest_bytes(levels + at, plus(signed(size_of, new), magic))
-    _move_companded(127, scales, levels, m, p, roots, n, rates)
+    _move_companded(scales, levels, m, p, roots, n, rates)
     for k in range(n):
         code[k] = np.uint8(level[k] + np.uint8(127))
 
 
 @_compiled
-def _mix_companded(top: int, scales: int, levels: int, g: int, m: int, n: int, rates: int) -> None:
-    """Momentum and peaks; a level stands for scale sign(level) (level / top)^2."""
+def _mix_companded(scales: int, levels: int, g: int, m: int, n: int, rates: int) -> None:
+    """Momentum and peaks; a level stands for scale sign(level) (level / 127)^2."""
     rate, scale = floats_at(rates), uint16_at(scales)
     fresh = splat(rate[FRESH])
     for block in range(0, n, BLOCK):
         last = min(n, block + BLOCK)
-        factor = splat(widened(scale[block // BLOCK]) * rate[KEPT] / np.float32(top * top))
+        factor = splat(widened(scale[block // BLOCK]) * rate[KEPT] / np.float32(127**2))
         peaks = splat(np.float32(0))
         for at in range(block, last, LANES):
             ask(g + 4 * at + AHEAD)
@@ -318,7 +345,7 @@ def _mix_companded(top: int, scales: int, levels: int, g: int, m: int, n: int, r
 
 @_compiled
 def _move_companded(
-    top: int, scales: int, levels: int, m: int, p: int, roots: int, n: int, rates: int
+    scales: int, levels: int, m: int, p: int, roots: int, n: int, rates: int
 ) -> None:
     """Parameters follow momentum and what its levels have lost of it."""
     rate, scale = floats_at(rates), uint16_at(scales)
@@ -326,7 +353,7 @@ def _move_companded(
     k1, k2, k3 = splat(rate[K1]), splat(rate[K2]), splat(rate[K3])
     for block in range(0, n, BLOCK):
         last = min(n, block + BLOCK)
-        factor = splat(-widened(scale[block // BLOCK]) * rate[UNDER] / np.float32(top * top))
+        factor = splat(-widened(scale[block // BLOCK]) * rate[UNDER] / np.float32(127**2))
         for at in range(block, last, LANES):
             ask(p + 4 * at + AHEAD)
             level = load_bytes(levels + at)

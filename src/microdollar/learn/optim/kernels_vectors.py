@@ -269,6 +269,14 @@ def apart(builder: Any, mask: Any) -> Any:
     return builder.bitcast(bits, _INT)
 
 
+def _looked_up(builder: Any, table: Any, places: Any) -> Any:
+    """Entries of a table of 16, by the lowest four bits of each place."""
+    kind = ir.FunctionType(_FLOATS, [_FLOATS, _INTS])
+    name = "llvm.x86.avx512.permvar.sf.512"
+    look = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(look, [table, places])
+
+
 @_made(floats, types.uint32, floats)
 def by_twos(builder: Any, codes: Any, table: Any) -> Any:
     """Entries of a table of four, which stands four times, by two bits of ``codes`` a lane."""
@@ -276,10 +284,7 @@ def by_twos(builder: Any, codes: Any, table: Any) -> Any:
     words = builder.shuffle_vector(single, single, _constant(_INTS, 0))
     if _has("avx512f"):
         places = ir.Constant(_INTS, [2 * lane for lane in range(LANES)])
-        kind = ir.FunctionType(_FLOATS, [_FLOATS, _INTS])
-        name = "llvm.x86.avx512.permvar.sf.512"
-        look = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-        return builder.call(look, [table, builder.lshr(words, places)])
+        return _looked_up(builder, table, builder.lshr(words, places))
     first, second = (
         builder.icmp_unsigned(
             "!=",
@@ -291,6 +296,33 @@ def by_twos(builder: Any, codes: Any, table: Any) -> Any:
     entries = [builder.shuffle_vector(table, table, _constant(_INTS, i)) for i in range(4)]
     low = builder.select(first, entries[1], entries[0])
     return builder.select(second, builder.select(first, entries[3], entries[2]), low)
+
+
+@_made(floats, types.uint32, types.uint32, floats)
+def by_fours(builder: Any, low: Any, high: Any, table: Any) -> Any:
+    """Entries of a table of `fifteen_signed`, by four bits a lane of two words."""
+    first, second = (
+        builder.insert_element(ir.Constant(_INTS, ir.Undefined), word, _INT(0))
+        for word in (low, high)
+    )
+    half = [0] * (LANES // 2) + [LANES] * (LANES // 2)
+    words = builder.shuffle_vector(first, second, ir.Constant(_INTS, half))
+    moved = builder.lshr(words, ir.Constant(_INTS, [4 * (lane % 8) for lane in range(LANES)]))
+    if _has("avx512f"):
+        return _looked_up(builder, table, moved)
+    level = builder.sitofp(builder.and_(moved, _constant(_INTS, 15)), _FLOATS)
+    level = builder.fsub(level, _constant(_FLOATS, 7.0))
+    unit = builder.shuffle_vector(table, table, _constant(_INTS, 8))
+    return builder.fmul(builder.fmul(level, _call(builder, "llvm.fabs.v16f32", level)), unit)
+
+
+@_made(floats, types.float32)
+def fifteen_signed(builder: Any, unit: Any) -> Any:
+    """A table for `by_fours`: level |level| unit of -7 to 7."""
+    single = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), unit, _INT(0))
+    squares = [float((place - 7) * abs(place - 7)) for place in range(15)]
+    levels = ir.Constant(_FLOATS, [*squares, 0.0])
+    return builder.fmul(builder.shuffle_vector(single, single, _constant(_INTS, 0)), levels)
 
 
 @_made(floats, types.float32, types.float32)

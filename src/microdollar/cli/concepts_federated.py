@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from microdollar.cli.concepts_text import ENCODER_HELP, document_numbers, encoder_of, sentences_of
+from microdollar.cli.concepts_text import (
+    ENCODER_HELP,
+    articles_in,
+    document_numbers,
+    encoder_of,
+    sentences_of,
+)
 from microdollar.cli.options import COUNT, FOLDER, SECONDS, json_option, print_json
 from microdollar.cli.progress import Bar
 from microdollar.errors import UsageError
@@ -191,12 +197,12 @@ def _line(report: "RoundReport") -> str:
 def _learner(
     model: "ModelFolder", files: tuple[str, ...], encoder: str | None, progress: Bar
 ) -> "LocalLearner":
-    from microdollar.learn.concepts.corpus import Rules, read_articles
+    from microdollar.learn.concepts.corpus import Rules
     from microdollar.learn.concepts.federated.local import LocalLearner, LocalTraining
     from microdollar.learn.concepts.sequences import Sequences
 
     rules = Rules(min_sentences=2)
-    articles = [article for file in files for article in read_articles(file, rules=rules)]
+    articles = [article for file in files for article in articles_in(file, progress, rules=rules)]
     vectors = encoder_of(model, encoder).encode(sentences_of(articles), progress)
     data = Sequences(vectors, document_numbers(articles), model.config.context)
     return LocalLearner(model.config, data, LocalTraining())

@@ -8,6 +8,7 @@ import click
 
 from microdollar.cli.concepts_text import (
     ENCODER_HELP,
+    articles_in,
     document_numbers,
     encoder_of,
     sentences_of,
@@ -103,13 +104,13 @@ def split_texts(
 
     progress(0, 0, "reading")
     parts = split_articles(
-        _articles(files, options["limit_bytes"]),
+        _articles(files, options["limit_bytes"], progress),
         options["seed"], test=_TEST, validation=_VALIDATION,
     )  # fmt: skip
     tested = {sentence for part in parts[1:] for sentence in sentences_of(part)}
     also = [
         article
-        for article in _articles(options["also"], None)
+        for article in _articles(options["also"], None, progress)
         # A text that is given twice must not be learnt and tested.
         if not tested.intersection(article.sentences)
     ]
@@ -139,7 +140,7 @@ def unseen_texts(
 
     progress(0, 0, "reading")
     learnt = model.learnt()
-    every = _articles(files, options["limit_bytes"])
+    every = _articles(files, options["limit_bytes"], progress)
     unseen = [article for article in every if article_hash(article) not in learnt]
     if len(unseen) < len(every):
         progress.note(
@@ -177,10 +178,12 @@ def train_model(
     return run(texts.train, texts.validation, config, how, progress=progress)
 
 
-def _articles(files: Sequence[str], limit_bytes: int | None) -> "list[Article]":
-    from microdollar.learn.concepts.corpus import read_articles
-
-    return [article for file in files for article in read_articles(file, limit_bytes=limit_bytes)]
+def _articles(files: Sequence[str], limit_bytes: int | None, progress: Bar) -> "list[Article]":
+    return [
+        article
+        for file in files
+        for article in articles_in(file, progress, limit_bytes=limit_bytes)
+    ]
 
 
 def _encoder(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from microdollar.learn.base import Progress
     from microdollar.learn.concepts.concept_source import ConceptSource
-    from microdollar.learn.concepts.corpus import Article
+    from microdollar.learn.concepts.corpus import Article, Rules
     from microdollar.learn.concepts.encoders import Encoder
     from microdollar.learn.concepts.model_folder import ModelFolder
 
@@ -37,7 +37,6 @@ def encoder_of(model: "ModelFolder", name: str | None = None) -> "Encoder":
 
     found: Encoder
     if name in (None, NAME) and model.has_encoder:
-
         found = CountedEncoder.load(model.path / ENCODER)
     else:
         from microdollar.learn.concepts.encoders import make_encoder
@@ -50,6 +49,28 @@ def encoder_of(model: "ModelFolder", name: str | None = None) -> "Encoder":
             f"({found.fingerprint[:12]}...). Use that encoder, or train a model on this one."
         )
     return found
+
+
+def articles_in(
+    file: str,
+    progress: "Progress",
+    *,
+    limit_bytes: int | None = None,
+    rules: "Rules | None" = None,
+) -> "list[Article]":
+    """Articles of a file, a folder, python-docs or enwik8, which is downloaded once.
+
+    Raises:
+        CorpusError: if there are none.
+    """
+    from microdollar.learn.concepts.corpus import read_articles
+
+    path: str | Path = file
+    if file == "enwik8" and not Path(file).exists():
+        from microdollar.learn.corpus_enwik8 import fetch_enwik8
+
+        path = fetch_enwik8(progress)
+    return read_articles(path, limit_bytes=limit_bytes, rules=rules)
 
 
 def document_numbers(articles: "Sequence[Article]") -> "npt.NDArray[np.int64]":
@@ -81,10 +102,11 @@ def text_source(
         UsageError: if nothing is left, or the encoder is another.
     """
     from microdollar.learn.concepts.concept_source import from_vectors
-    from microdollar.learn.concepts.corpus import Rules, read_articles
+    from microdollar.learn.concepts.corpus import Rules
     from microdollar.learn.concepts.model_folder import article_hash
 
-    every = read_articles(file, limit_bytes=limit_bytes, rules=Rules(min_sentences=2))
+    rules = Rules(min_sentences=2)
+    every = articles_in(file, progress, limit_bytes=limit_bytes, rules=rules)
     learnt = model.learnt()
     articles = [article for article in every if article_hash(article) not in learnt]
     if not articles:

@@ -169,13 +169,16 @@ def train_model(
     import importlib.util
 
     from microdollar.learn.concepts.train import TrainOptions, train
-    from microdollar.learn.concepts.train_numpy import train_on_core
+    from microdollar.learn.concepts.train_numpy import OBJECTIVE, TEMPERATURE, train_on_core
 
-    given = {} if options["epochs"] is None else {"epochs": options["epochs"]}
-    how = TrainOptions(seed=options["seed"], **given)
-    with_torch = engine == "torch" or (engine == "auto" and importlib.util.find_spec("torch"))
-    run = train if with_torch else train_on_core
-    return run(texts.train, texts.validation, config, how, progress=progress)
+    given: dict[str, Any] = {"seed": options["seed"]}
+    if options["epochs"] is not None:
+        given["epochs"] = options["epochs"]
+    if engine == "torch" or (engine == "auto" and importlib.util.find_spec("torch")):
+        how = TrainOptions(**given)
+        return train(texts.train, texts.validation, config, how, progress=progress)
+    how = TrainOptions(objective=OBJECTIVE, temperature=TEMPERATURE, **given)
+    return train_on_core(texts.train, texts.validation, config, how, progress=progress)
 
 
 def _articles(files: Sequence[str], limit_bytes: int | None, progress: Bar) -> "list[Article]":

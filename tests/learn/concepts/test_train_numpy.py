@@ -1,5 +1,7 @@
 """Training without PyTorch: it learns what can be learned, and stops where validation is best."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,8 @@ def walks(seed: int, articles: int, sentences: int = 12) -> Sequences:
     return Sequences(vectors, np.repeat(np.arange(articles), sentences), 4)
 
 
-OPTIONS = TrainOptions(epochs=12, lr=3e-3, dropout=0.1, articles=8, queries=8, negatives=64)
+CONTRAST = TrainOptions(objective="contrast", temperature=0.05, articles=4, queries=4, epochs=1)
+OPTIONS = replace(CONTRAST, epochs=12, lr=3e-3, dropout=0.1, articles=8, queries=8, negatives=64)
 
 
 def test_learns_the_rotation() -> None:
@@ -49,7 +52,7 @@ def test_learns_the_rotation() -> None:
 
 def test_same_seed_same_bits() -> None:
     data, validation = walks(0, 12), walks(1, 4)
-    options = TrainOptions(epochs=1, articles=4, queries=4, negatives=16)
+    options = replace(CONTRAST, negatives=16)
     one, other = (train_on_core(data, validation, CONFIG, options).params for _ in range(2))
     np.testing.assert_array_equal(one, other)
 
@@ -57,7 +60,7 @@ def test_same_seed_same_bits() -> None:
 def test_goes_on_from_given_parameters() -> None:
     data, validation = walks(0, 12), walks(1, 4)
     start = initial(CONFIG, 9)
-    still = TrainOptions(epochs=1, lr=1e-30, articles=4, queries=4)
+    still = replace(CONTRAST, lr=1e-30)
     trained = train_on_core(data, validation, CONFIG, still, start=start)
     np.testing.assert_allclose(trained.params, start, atol=1e-20)
 
@@ -69,3 +72,5 @@ def test_texts_that_can_not_be_learned_are_refused() -> None:
         train_on_core(data, alone, CONFIG)
     with pytest.raises(UsageError, match="can't learn from contexts"):
         train_on_core(data, data, CoreConfig(dim=12, width=16, heads=2, context=5))
+    with pytest.raises(UsageError, match="'rank' needs PyTorch"):
+        train_on_core(data, data, CONFIG, TrainOptions())

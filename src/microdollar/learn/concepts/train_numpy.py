@@ -1,13 +1,14 @@
-"""Training on the core alone, where there is no PyTorch: the batches of :mod:`train`, slower.
+"""Training on the core alone, where there is no PyTorch: the batches of :mod:`train`.
 
-Two things differ from there: dropout takes from the mix of the context too, since the core has
-none of its own, and decay takes from all parameters.
+Three things differ from there: the objective is ``contrast``, the core's own; dropout takes from
+the mix of the context too, since the core has none; and decay takes from all parameters.
 """
 
 import math
 
 import numpy as np
 
+from microdollar.errors import UsageError
 from microdollar.learn.base import Progress, silent
 from microdollar.learn.concepts.core.layout import CoreConfig, initial, views
 from microdollar.learn.concepts.core.model import Core
@@ -22,6 +23,8 @@ from microdollar.learn.concepts.train import (
     require_texts,
 )
 
+OBJECTIVE, TEMPERATURE = "contrast", 0.05
+"""What it trains for, and the temperature that suits it."""
 WARM_UP = 20
 """Steps."""
 LARGEST_GRADIENT = 1.0
@@ -37,9 +40,17 @@ def train_on_core(
     start: Floats | None = None,
     progress: Progress = silent,
 ) -> Trained:
-    """Train with numpy; arguments and errors as of :func:`train.train`."""
+    """Train with numpy; arguments and errors as of :func:`train.train`.
+
+    Raises:
+        UsageError: also for another objective than ``contrast``.
+    """
     config = config or CoreConfig(dim=data.vectors.shape[1], context=data.context)
-    options = options or TrainOptions()
+    options = options or TrainOptions(objective=OBJECTIVE, temperature=TEMPERATURE)
+    if options.objective != OBJECTIVE:
+        raise UsageError(
+            f"objective {options.objective!r} needs PyTorch; numpy trains for {OBJECTIVE!r}."
+        )
     require_texts(data, validation, config)
     if start is None:
         start = initial(config, options.seed)

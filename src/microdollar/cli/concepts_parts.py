@@ -166,19 +166,65 @@ def train_model(
     Raises:
         MissingExtraError: for ``--engine torch`` without it.
     """
-    import importlib.util
-
     from microdollar.learn.concepts.train import TrainOptions, train
     from microdollar.learn.concepts.train_numpy import OBJECTIVE, TEMPERATURE, train_on_core
 
     given: dict[str, Any] = {"seed": options["seed"]}
     if options["epochs"] is not None:
         given["epochs"] = options["epochs"]
-    if engine == "torch" or (engine == "auto" and importlib.util.find_spec("torch")):
+    if trains_with_torch(engine):
         how = TrainOptions(**given)
         return train(texts.train, texts.validation, config, how, progress=progress)
     how = TrainOptions(objective=OBJECTIVE, temperature=TEMPERATURE, **given)
     return train_on_core(texts.train, texts.validation, config, how, progress=progress)
+
+
+def trains_with_torch(engine: str) -> bool:
+    """Whether that is what ``--engine`` means here."""
+    import importlib.util
+
+    return engine == "torch" or (engine == "auto" and bool(importlib.util.find_spec("torch")))
+
+
+def training_cost(texts: Texts, config: "CoreConfig", options: Mapping[str, Any]) -> dict[str, Any]:
+    """What training with numpy is predicted to take.
+
+    Operations and bytes; where this machine was calibrated, seconds, joules and dollars too.
+    """
+    import numpy as np
+
+    from microdollar.estimator.compose import estimate_work
+    from microdollar.learn.base import silent
+    from microdollar.learn.concepts.train import TrainOptions
+    from microdollar.run.device import has_calibration, this_device
+    from microdollar.work.formulas.concepts import ConceptSizes, training_work
+
+    how = TrainOptions()
+    epochs = options["epochs"] or how.epochs
+    batch, queries = how.articles * how.queries, len(texts.train.queries)
+    articles = len(np.unique(texts.train.articles))
+    of_articles = len(texts.train.vectors) * min(1.0, how.articles / articles)
+    work = training_work(
+        ConceptSizes(
+            dim=config.dim, width=config.width, heads=config.heads, context=config.context
+        ),
+        steps=max(1, queries // batch) * epochs,
+        batch=batch,
+        negatives=round(of_articles) + min(how.negatives, len(texts.train.vectors)) - batch,
+        scorings=epochs + 1,
+        queries=len(texts.validation.queries),
+        candidates=len(texts.validation.vectors),
+    )
+    if not has_calibration():
+        return {"flops": work.flops, "memory_bytes": work.memory_bytes, "seconds": None}
+    device = this_device(calibrate_if_missing=False, progress=silent)
+    cost = estimate_work(work, device).cost
+    return {
+        "flops": work.flops,
+        "memory_bytes": work.memory_bytes,
+        "seconds": cost.seconds.value,
+        "dollars": cost.dollars.value,
+    }
 
 
 def _articles(files: Sequence[str], limit_bytes: int | None, progress: Bar) -> "list[Article]":

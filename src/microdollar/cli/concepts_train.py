@@ -1,16 +1,24 @@
 """``microdollar concepts train``: a concept model from texts."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from microdollar.cli.concepts_parts import encoder_options, split_texts, text_options, train_model
+from microdollar.cli.concepts_parts import (
+    encoder_options,
+    split_texts,
+    text_options,
+    train_model,
+    training_cost,
+    trains_with_torch,
+)
 from microdollar.cli.options import COUNT, FOLDER, json_option, print_json
 from microdollar.cli.progress import Bar
 from microdollar.errors import UsageError
 from microdollar.files import require_writable
-from microdollar.units import format_bytes
+from microdollar.units import format_bytes, format_dollars, format_seconds, format_si
 
 
 @click.command(short_help="Train a concept model on texts.")
@@ -55,7 +63,12 @@ def train(
     with Bar(quiet=as_json) as progress:
         texts = split_texts(files or ("python-docs",), encoder, options, progress)
         config = CoreConfig(dim=texts.encoder.dim, width=width, context=texts.context)
+        predicted = None
+        if not trains_with_torch(engine):
+            predicted = training_cost(texts, config, options)
+        started = time.perf_counter()
         trained = train_model(texts, config, options, engine=engine, progress=progress)
+        seconds = time.perf_counter() - started
         comparison = evaluate_models(
             texts.train, texts.validation, texts.test,
             {"lnsp": core_predictor(config, trained.params)},
@@ -87,6 +100,8 @@ def train(
                 "train_queries": trained.queries,
                 "epoch": trained.epoch,
                 "validation_mrr": list(trained.history),
+                "seconds": seconds,
+                "predicted": predicted,
                 "files": sizes,
                 **comparison.to_json(),
             }
@@ -95,10 +110,24 @@ def train(
     click.echo(
         f"{config.n_params:,} parameters from {trained.queries:,} sentences of "
         f"{len(texts.learnt)} articles; encoder {texts.encoder_name}, epoch {trained.epoch} of "
-        f"{len(trained.history) - 1}"
+        f"{len(trained.history) - 1}, {format_seconds(seconds)}"
     )
+    if predicted is not None:
+        click.echo(_cost(predicted))
     from microdollar.cli.concepts_eval import show_comparison
 
     show_comparison(comparison)
     for name, size in sizes.items():
         click.echo(f"{model.path / name}  {format_bytes(size)}")
+
+
+def _cost(predicted: dict[str, Any]) -> str:
+    text = (
+        f"predicted: {format_si(predicted['flops'], 'FLOP')}, "
+        f"{format_bytes(predicted['memory_bytes'])}"
+    )
+    if predicted["seconds"] is not None:
+        text += f", {format_seconds(predicted['seconds'])}"
+        if predicted["dollars"] is not None:
+            text += f", {format_dollars(predicted['dollars'])}"
+    return text

@@ -1,6 +1,7 @@
 """What the concept model does, against the core that does it and PyTorch's count of the twin."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,16 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microdollar.errors import UsageError
+from microdollar.estimator.compose import estimate_work
 from microdollar.learn.concepts.core import loss as loss_module
 from microdollar.learn.concepts.core import network as network_module
 from microdollar.learn.concepts.core.layout import CoreConfig
 from microdollar.learn.concepts.core.model import Core
+from microdollar.spec.device_catalog import load_device
 from microdollar.work.formulas.concepts import (
     OPTIMIZERS,
     ConceptSizes,
     arena_buffers,
     prediction_work,
     step_work,
+    training_work,
     twin_step_products,
 )
 
@@ -141,6 +145,21 @@ def test_more_is_never_less(sizes, batch, negatives) -> None:
     alone = prediction_work(sizes, batch=batch)
     assert alone.flops < less.flops
     assert alone.memory_bytes <= less.memory_bytes
+
+
+def test_a_training_is_its_steps_and_scorings(rates) -> None:
+    sizes = ConceptSizes(dim=24, width=12, heads=3, context=6)
+    amounts = {"steps": 30, "batch": 4, "negatives": 50, "queries": 20, "candidates": 25}
+    work = training_work(sizes, scorings=3, **amounts)
+    step = step_work(sizes, batch=4, negatives=50)
+    scored = prediction_work(sizes, batch=20).flops + 2 * 20 * 25 * 24
+    assert work.flops == 30 * step.flops + 3 * scored
+    device = replace(load_device("t4"), rates=rates)
+    cost = estimate_work(work, device).cost
+    assert cost.seconds.value > 0
+    assert cost.flops.value == work.flops
+    twice = training_work(sizes, scorings=3, **{**amounts, "steps": 60})
+    assert estimate_work(twice, device).cost.seconds.value > cost.seconds.value
 
 
 def test_names_of_ops_are_distinct() -> None:

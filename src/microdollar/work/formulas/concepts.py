@@ -18,7 +18,7 @@ products with an inner dimension of 1 are many times slower.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from microdollar.errors import UsageError
 from microdollar.work.formulas.collins import BLOCK, element_flops, matrix_of
@@ -128,6 +128,42 @@ def step_work(
         batch=batch, negatives=negatives, optimizer=optimizer, keep_gradients=keep_gradients,
     )  # fmt: skip
     return Work(ops=ops, buffers=tuple(parts))
+
+
+def training_work(
+    sizes: ConceptSizes,
+    *,
+    steps: int,
+    batch: int,
+    negatives: int,
+    scorings: int,
+    queries: int,
+    candidates: int,
+) -> Work:
+    """A whole training of the core, with the scorings on validation articles that stop it.
+
+    Args:
+        sizes: of the model.
+        steps: of the optimizer, Adam with all gradients at once.
+        batch: queries of a step.
+        negatives: beside them, on average; memory is for so many.
+        scorings: of the validation articles.
+        queries: in them.
+        candidates: sentences in them.
+    """
+    step = step_work(sizes, batch=batch, negatives=negatives, keep_gradients=True)
+    scored = (
+        *_forward(sizes, queries, sizes.context),
+        *_forward_passes(sizes, queries, sizes.context),
+        _product("scores of sentences", queries, candidates, sizes.dim),
+    )
+    ops = [replace(op, repeats=steps) for op in step.ops]
+    ops += [replace(op, name=f"validation: {op.name}", repeats=scorings) for op in scored]
+    return Work(
+        ops=tuple(ops),
+        buffers=step.buffers,
+        notes=("contexts are taken to be full; those at an article's beginning are shorter",),
+    )
 
 
 def twin_step_products(

@@ -151,15 +151,18 @@ def test_bfloat16_parameters_are_rounded_as_plain_torch_rounds(how, shape):
     torch.testing.assert_close(param[same], want[same], rtol=2**-7, atol=0)
 
 
-@pytest.mark.parametrize("v_state", ["factored", "tile"])
-def test_results_do_not_depend_on_the_number_of_threads(v_state):
+@pytest.mark.parametrize(
+    ("m_state", "v_state"),
+    [("4bit", "factored"), ("4bit", "tile"), ("2bit", "factored"), ("1bit", "factored")],
+)
+def test_results_do_not_depend_on_the_number_of_threads(m_state, v_state):
     shapes = [(600, 513), (40, 131), (96, 300), (530, 517)]
     results = []
     for threads, together in ((1, True), (2, True), (3, False)):
-        starts = [_start(shape, "4bit", v_state, seed=1) for shape in shapes]
+        starts = [_start(shape, m_state, v_state, seed=1) for shape in shapes]
         torch.manual_seed(5)
         jobs = [
-            Job(param=p, grad=_gradient(p.shape), state=s, step=STEP, m_state="4bit",
+            Job(param=p, grad=_gradient(p.shape), state=s, step=STEP, m_state=m_state,
                 v_state=v_state)
             for p, s in starts
         ]  # fmt: skip

@@ -1,10 +1,8 @@
 """Compiled loops over a piece of a row, whose buffers stay in the first cache.
 
-Each loop does one thing, so that the compiler makes vector instructions of all of them: the
-packing of bits would stop it in a loop with arithmetic. Loops over momentum go by whole blocks of
-a buffer, since a loop of known length needs no remainder. They take addresses and not arrays,
-whose reference counts would be what a block spends its time on; nothing checks bounds. Float32
-throughout; bfloat16 comes and goes as uint16.
+They take addresses and not arrays, whose reference counts would be what a block spends its time
+on; nothing checks bounds. Float32 throughout; bfloat16 comes and goes as uint16. Memory is asked
+for a little at a time within loops that also compute: asked for at once, it waits for itself.
 """
 
 import math
@@ -16,11 +14,14 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from microdollar.learn.optim.kernels_vectors import (
+    GROUP,
     LANES,
     load,
     load_halves,
     splat,
     store,
+    store_halves,
+    store_halves_at_random,
     times_plus,
     total,
 )
@@ -81,13 +82,6 @@ _fused = njit(nogil=True, error_model="numpy", fastmath={"contract"})
 _summed = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
 
-@_exact
-def prefetch(address: int, size: int) -> None:
-    """Ask for ``size`` bytes, so that they come while something else is worked on."""
-    for offset in range(0, size, 64):
-        ask(address + offset)
-
-
 # Types
 
 
@@ -115,25 +109,28 @@ def widen(half: Address, n: int, out: Address) -> None:
 
 
 @_exact
-def halve(values: Address, n: int, out: Address) -> None:
-    """Float32 to bfloat16, to nearest."""
-    for j in range(n):
-        out[j] = halved(values[j])
+def halve(values: int, n: int, out: int) -> None:
+    """Float32 to bfloat16, to nearest; whole vectors are read, and ``n`` written."""
+    whole = n // LANES * LANES
+    for at in range(0, whole, LANES):
+        store_halves(out + 2 * at, load(values + 4 * at))
+    for j in range(whole, n):
+        uint16_at(out)[j] = halved(floats_at(values)[j])
 
 
 @_exact
-def halve_at_random(values: Address, n: int, key: np.uint32, first: int, out: Address) -> None:
-    """Float32 to bfloat16, up or down, by `rounding.draw` of ``key`` and ``first`` + place."""
-    for j in range(n):
-        draw = np.uint32(np.uint32(first + j) ^ key)
-        draw = np.uint32(np.uint32(draw ^ np.uint32(draw >> np.uint32(16))) * np.uint32(0x7FEB352D))
-        draw = np.uint32(np.uint32(draw ^ np.uint32(draw >> np.uint32(15))) * np.uint32(0x846CA68B))
-        draw = np.uint32(draw ^ np.uint32(draw >> np.uint32(16)))
-        bits = np.uint32(np.float32(values[j]).view(np.uint32))
-        up = np.uint32(bits + np.uint32(draw & np.uint32(0xFFFF)))
-        # What is above the largest bfloat16 is rounded as usual.
-        within = np.uint32(bits & np.uint32(0x7FFFFFFF)) <= np.uint32(0x7F7F0000)
-        out[j] = np.uint16(up >> np.uint32(16)) if within else halved(values[j])
+def halve_at_random(values: int, n: int, key: np.uint32, first: int, out: int, room: int) -> None:
+    """Float32 to bfloat16, up or down, by `rounding.draw` of ``key`` and ``first`` + place.
+
+    Whole vectors are read, and ``n`` written; ``room`` is for a vector of them.
+    """
+    whole = n // LANES * LANES
+    for at in range(0, whole, LANES):
+        place = np.uint32(first + at)
+        store_halves_at_random(out + 2 * at, load(values + 4 * at), key, place)
+    if whole < n:
+        store_halves_at_random(room, load(values + 4 * whole), key, np.uint32(first + whole))
+        copy(uint16_at(room), n - whole, uint16_at(out + 2 * whole))
 
 
 @_exact
@@ -226,6 +223,18 @@ def invert_columns(
     """Out = rate / (row x column + eps), of a row's and inverse columns' roots."""
     for j in range(n):
         out[j] = rate / (across / inverse[j] + eps)
+
+
+@_exact
+def widen_whole(half: int, n: int, out: int) -> None:
+    """Bfloat16 to float32, up to the last whole vector at once; more is asked for."""
+    for k in range(n // GROUP):
+        at = 4 * GROUP * k
+        ask(half + at // 2 + AHEAD)
+        store(out + at, load_halves(half + at // 2))
+        store(out + at + 4 * LANES, load_halves(half + at // 2 + 2 * LANES))
+    first = n // GROUP * GROUP
+    widen(uint16_at(half + 2 * first), n - first, floats_at(out + 4 * first))
 
 
 def _power_of_four(load_lanes: Any, width: int) -> Any:  # noqa: ANN401 - one for each type

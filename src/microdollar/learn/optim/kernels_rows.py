@@ -3,6 +3,8 @@
 A matrix is cut into ranges of rows by its shape alone. Each range leaves sums of its own for the
 columns, which are added in the order of the ranges: so the result is the same, bit for bit, for
 any number of threads, and whether ranges or whole matrices are what threads share.
+
+What is compiled is kept until this file changes: whoever edits what it calls touches it too.
 """
 
 import math
@@ -27,10 +29,8 @@ from microdollar.learn.optim.kernels_loops import (
     power_by_column,
     power_of_four,
     power_of_four_halves,
-    prefetch,
     uint8_at,
-    uint16_at,
-    widen,
+    widen_whole,
 )
 from microdollar.learn.optim.kernels_vectors import GROUP, LANES
 from microdollar.learn.optim.layout import BLOCK
@@ -55,8 +55,6 @@ RECORD_BYTES = 256
 """Of a job: integers, and right after them rates."""
 PIECE = 4 * BLOCK
 """Columns that go through all loops at once."""
-AHEAD = 8 * BLOCK
-"""Elements before it is needed that memory is asked for."""
 
 # A thread's scratch, in bytes: rates, then four pieces of float32, and two of bytes.
 _G, _M, _P, _ROOTS = (64 + 4 * PIECE * place for place in range(4))
@@ -101,7 +99,7 @@ def observe(job_at: int, index: int, scratch: int) -> None:
             n = min(PIECE, cols - at)
             g = job[G] + width * (r * cols + at)
             if width == 2:
-                widen(uint16_at(g), n, floats_at(scratch))
+                widen_whole(g, n, scratch)
                 g = scratch
             if job[V_KIND] == FACTORED:
                 row_sums[r] += power_by_column(floats_at(g), n, floats_at(col_sums + 4 * at))
@@ -187,19 +185,17 @@ def _update_piece(job: Address, rates: Address, r: int, begin: int, scratch: int
     at = r * cols + begin
     g, p = job[G] + 4 * at, job[P] + 4 * at
     if job[G_KIND] != FLOAT32:
-        prefetch(job[G] + 2 * (at + AHEAD), 2 * n)
         g = scratch + _G
-        widen(uint16_at(job[G] + 2 * at), n, floats_at(g))
+        widen_whole(job[G] + 2 * at, n, g)
     elif n < padded:
         copy(floats_at(g), n, floats_at(scratch + _G))
         g = scratch + _G
     if n < padded:
         fill(floats_at(g), n, padded, 0)
-    half = uint16_at(job[P] + 2 * at)
+    half = job[P] + 2 * at
     if job[P_KIND] != FLOAT32:
-        prefetch(job[P] + 2 * (at + AHEAD), 2 * n)
         p = scratch + _P
-        widen(half, n, floats_at(p))
+        widen_whole(half, n, p)
     elif n < padded:
         copy(floats_at(p), n, floats_at(scratch + _P))
         p = scratch + _P
@@ -216,9 +212,9 @@ def _update_piece(job: Address, rates: Address, r: int, begin: int, scratch: int
         _momentum(job, r, begin, place, g, p, roots, scratch)
         copy(held, size, uint8_at(codes))
     if job[P_KIND] == BFLOAT16:
-        halve(floats_at(p), n, half)
+        halve(p, n, half)
     elif job[P_KIND] == BFLOAT16_AT_RANDOM:
-        halve_at_random(floats_at(p), n, np.uint32(job[KEY]), at, half)
+        halve_at_random(p, n, np.uint32(job[KEY]), at, half, scratch + _LEVELS)
     elif n < padded:
         copy(floats_at(p), n, floats_at(job[P] + 4 * at))
 

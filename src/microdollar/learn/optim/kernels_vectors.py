@@ -54,6 +54,7 @@ def _made(result: Any, *takes: Any) -> Callable[[Callable[..., Any]], Any]:
             1: lambda _context, _a: (signature, generate),
             2: lambda _context, _a, _b: (signature, generate),
             3: lambda _context, _a, _b, _c: (signature, generate),
+            4: lambda _context, _a, _b, _c, _d: (signature, generate),
         }
         wrapper = wrappers[len(takes)]
         wrapper.__name__ = build.__name__
@@ -108,14 +109,51 @@ def load_halves(builder: Any, address: Any) -> Any:
     return builder.bitcast(wide, _FLOATS)
 
 
-@_made(types.void, types.int64, floats)
-def store_halves(builder: Any, address: Any, values: Any) -> None:
-    """To bfloat16, to nearest, halves to even, as long as they are numbers."""
-    bits = builder.bitcast(values, _INTS)
+def _nearest(builder: Any, bits: Any) -> Any:
+    """Bfloat16 of the bits of float32, in 32 bits; halves to even, what is no number stays so."""
     odd = builder.and_(builder.lshr(bits, _constant(_INTS, 16)), _constant(_INTS, 1))
     near = builder.add(builder.add(bits, _constant(_INTS, 0x7FFF)), odd)
-    halves = builder.trunc(builder.lshr(near, _constant(_INTS, 16)), ir.VectorType(_SHORT, LANES))
+    unknown = builder.icmp_unsigned(">", _unsigned(builder, bits), _constant(_INTS, 0x7F800000))
+    near = builder.lshr(near, _constant(_INTS, 16))
+    return builder.select(unknown, _constant(_INTS, 0x7FC0), near)
+
+
+def _unsigned(builder: Any, bits: Any) -> Any:
+    return builder.and_(bits, _constant(_INTS, 0x7FFFFFFF))
+
+
+def _store_shorts(builder: Any, address: Any, values: Any) -> None:
+    halves = builder.trunc(values, ir.VectorType(_SHORT, LANES))
     builder.store(halves, _at(builder, address, halves.type), align=2)
+
+
+@_made(types.void, types.int64, floats)
+def store_halves(builder: Any, address: Any, values: Any) -> None:
+    """To bfloat16, to nearest."""
+    _store_shorts(builder, address, _nearest(builder, builder.bitcast(values, _INTS)))
+
+
+@_made(types.void, types.int64, floats, types.uint32, types.uint32)
+def store_halves_at_random(builder: Any, address: Any, values: Any, key: Any, first: Any) -> None:
+    """To bfloat16, up or down, by `rounding.draw` of ``key`` and ``first`` + lane."""
+    places, keys = (
+        builder.shuffle_vector(single, single, _constant(_INTS, 0))
+        for single in (
+            builder.insert_element(ir.Constant(_INTS, ir.Undefined), value, _INT(0))
+            for value in (first, key)
+        )
+    )
+    draw = builder.xor(builder.add(places, ir.Constant(_INTS, list(range(LANES)))), keys)
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        draw = builder.xor(draw, builder.lshr(draw, _constant(_INTS, shift)))
+        draw = builder.mul(draw, _constant(_INTS, factor))
+    draw = builder.xor(draw, builder.lshr(draw, _constant(_INTS, 16)))
+    bits = builder.bitcast(values, _INTS)
+    up = builder.add(bits, builder.and_(draw, _constant(_INTS, 0xFFFF)))
+    # What is above the largest bfloat16 is rounded as usual.
+    within = builder.icmp_unsigned("<=", _unsigned(builder, bits), _constant(_INTS, 0x7F7F0000))
+    up = builder.lshr(up, _constant(_INTS, 16))
+    _store_shorts(builder, address, builder.select(within, up, _nearest(builder, bits)))
 
 
 @_made(floats, types.int64)

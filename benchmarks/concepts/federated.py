@@ -9,6 +9,8 @@ them, with the same learner; its learning rate is the best of ``CENTRAL_RATES`` 
 seeds of MRR on the validation articles. Everything else that was chosen was chosen by them,
 too. Test articles are scored with ``--test``, once.
 
+``--share 0.04`` is what two percent of the full weights' bytes allow.
+
 Rows of cases differ in the aggregation rule, the codec, and who is hostile: of 20 clients,
 four send what they learned times -50 (two of them), times -1, or noise of five times its size.
 """
@@ -18,6 +20,7 @@ import json
 import logging
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -42,7 +45,7 @@ from microdollar.learn.concepts.train import core_predictor
 CLIENTS, ROUNDS, HOSTILE = 20, 10, 4
 CENTRAL_RATES = (3e-6, 1e-5, 3e-5, 1e-4)
 FEDERATED_RATE = 3e-4
-SHARE = 0.01
+SHARE = 0.04
 ATTACKS = ("scaled", "sign", "random", "scaled")
 ROBUST = {"malicious": HOSTILE, "least_clients": 2 * HOSTILE + 3}
 CASES = {
@@ -145,7 +148,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--context", type=int, default=16)
     parser.add_argument("--rate", type=float, default=FEDERATED_RATE)
-    parser.add_argument("--cases", help="only those that start with this")
+    parser.add_argument("--share", type=float, default=SHARE, help="of the values sent")
+    parser.add_argument("--cases", nargs="+", default=["central", *CASES])
+    parser.add_argument("--add-to", type=Path, help="results of a run of other cases")
     parser.add_argument("--test", action="store_true")
     given = parser.parse_args()
     data = load(given.vectors, given.context)
@@ -163,20 +168,23 @@ def main() -> None:
         if given.out:
             write(given.out, given, config, data, rows)
 
-    for rate in CENTRAL_RATES:
+    if given.add_to:
+        rows += json.loads(given.add_to.read_text())["rows"][1:]
+    for rate in CENTRAL_RATES if "central" in given.cases else ():
         for seed in seeds:
             began = time.process_time()
             params = central(config, data["train"], rate, seed)
             add("central", seed, params, began, rate=rate)
     for name, (rules, hostile) in CASES.items():
-        if not name.startswith(given.cases or ""):
+        if name not in given.cases:
             continue
         for seed in seeds:
             began = time.process_time()
-            both = {"share_up": SHARE, "share_down": SHARE, **rules}
+            both = {"share_up": given.share, "share_down": given.share, **rules}
             params, sent = federated(
                 config, data["train"], RoundRules(**both), hostile, seed, given.rate
             )
+            sent |= {"share": given.share} if both.get("method") is None else {}
             add(name, seed, params, began, **sent)
     summary = summarise(rows, list(held))
     print(json.dumps(summary, indent=1))
@@ -187,18 +195,26 @@ def main() -> None:
 def summarise(rows: list[dict], parts: list[str]) -> dict[str, object]:
     """Means over seeds, and how far each lies from the central training chosen on validation."""
 
-    def mean(part: str, case: str, rate: float | None = None) -> float:
-        found = [r["mrr"][part] for r in rows if r["case"] == case and r.get("rate") == rate]
+    def mean(part: str, case: str, rate: float | None = None, share: float | None = None) -> float:
+        found = [
+            row["mrr"][part]
+            for row in rows
+            if (row["case"], row.get("rate"), row.get("share")) == (case, rate, share)
+        ]
         return float(np.mean(found))
 
     rate = max(CENTRAL_RATES, key=lambda rate: mean("validation", "central", rate))
-    cases = [case for case in CASES if any(row["case"] == case for row in rows)]
+    ours = {(row["case"], row.get("share")) for row in rows if row["case"] in CASES}
+    cases = sorted(ours, key=lambda key: (list(CASES).index(key[0]), key[1] or 0))
     found: dict[str, object] = {"central_rate": rate}
     for part in parts:
         level = mean(part, "central", rate)
         found[part] = {"untrained": mean(part, "untrained"), "central": level} | {
-            case: {"mrr": mean(part, case), "against_central": mean(part, case) / level - 1}
-            for case in cases
+            f"{case}, {share:.0%}" if share else case: {
+                "mrr": mean(part, case, share=share),
+                "against_central": mean(part, case, share=share) / level - 1,
+            }
+            for case, share in cases
         }
     return found
 
@@ -215,9 +231,7 @@ def write(
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     result = {
-        "command": f"python benchmarks/concepts/federated.py {given.vectors.name}"
-        + (" --test" if given.test else "")
-        + (f" --seeds {given.seeds}" if given.seeds != 3 else ""),
+        "command": shlex.join(["python", "benchmarks/concepts/federated.py", *sys.argv[1:]]),
         "commit": said.stdout.strip(),
         "machine": {
             "cpu": names[0] if names else platform.processor(),
@@ -227,7 +241,7 @@ def write(
         },
         "parameters": config.n_params,
         "full_weights_bytes": 4 * config.n_params,
-        "coded_bytes": encoded_bytes(config.n_params, "topk-int8", SHARE),
+        "coded_bytes": encoded_bytes(config.n_params, "topk-int8", given.share),
         "clients": CLIENTS,
         "rounds": ROUNDS,
         "federated_rate": given.rate,

@@ -232,12 +232,14 @@ class LinkGrid(Grid):
             whole = [reply for reply, done in zip(halfway, complete, strict=True) if done]
             halfway = [reply for reply, done in zip(halfway, complete, strict=True) if not done]
             found += [self._inflated(reply) for reply in whole]
-            self._forget(whole)
             waiting -= {reply.metadata.reply_to_message_id for reply in whole}
+            self._forget(whole)
             if waiting:
                 time.sleep(_PULL_EVERY_SECONDS)
         # Who was too late: what they were asked, and what they may still answer, is dropped.
         self.state.delete_messages(message_ins_ids=waiting)
+        for name in waiting:
+            self.state.object_store.delete(name)
         return found
 
     def _push(self, message: Message) -> str:

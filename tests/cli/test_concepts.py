@@ -184,6 +184,25 @@ def test_damaged_journal_is_an_error_and_left_alone(
     assert (own / JOURNAL).read_bytes() == data
 
 
+def test_a_folder_that_grows_is_streamed_once(
+    model: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from shutil import copytree
+
+    own, notes = copytree(model, tmp_path / "model"), copytree(texts, tmp_path / "notes")
+    words = ["concepts", "stream", str(own), str(notes), "--every", "0"]
+    assert main([*words, "--json"]) == 0
+    assert said(capsys)["concepts"] == 8 * 22  # 16 of 24 articles had a part in training
+    assert main(words) == 2
+    assert "has learnt from every article" in capsys.readouterr().err
+    (notes / "new.txt").write_text(article(30, 10))
+    assert main([*words, "--json"]) == 0
+    found = said(capsys)
+    assert (found["concepts"], found["of"]) == (10, 10)
+    assert main(["concepts", "eval", str(texts), "--model", str(own)]) == 1
+    assert "0 of 24 articles are new to the model" in capsys.readouterr().err
+
+
 def test_no_model_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["concepts", "rollback", str(tmp_path / "none")]) == 1
     assert "config.json: no such file" in capsys.readouterr().err

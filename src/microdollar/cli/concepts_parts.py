@@ -144,7 +144,7 @@ def unseen_texts(
     unseen = [article for article in every if article_hash(article) not in learnt]
     if len(unseen) < len(every):
         progress.note(
-            f"note: {len(every) - len(unseen)} articles left out: the model was trained on them"
+            f"note: {len(every) - len(unseen)} articles left out: the model has learnt from them"
         )
     if len(unseen) < 3:
         raise CorpusError(

@@ -59,9 +59,10 @@ def stream(
     are prequential: every sentence is predicted before it is seen, by the model and by its
     weights as they were at the beginning.
 
-    FILE is a text or a folder of texts (sentences by article; articles that the model was
-    trained on are left out), or vectors: .npy, or .npz with `vectors` and `articles`. Vectors
-    need no encoder and are read a piece at a time.
+    FILE is a text or a folder of texts, or vectors: .npy, or .npz with `vectors` and `articles`.
+    Of texts, articles that the model was trained on or has streamed to the end are left out, so
+    a folder that grows can be given again. Vectors need no encoder and are read a piece at a
+    time.
 
     Ctrl-C ends the run after the present sentence. The same command goes on from there, also
     after a crash.
@@ -93,7 +94,7 @@ def stream(
                 folder, file, encoder=encoder, limit_bytes=limit_bytes, progress=progress
             )
             if left_out:
-                progress.note(f"note: {left_out} articles left out: the model was trained on them")
+                progress.note(f"note: {left_out} articles left out: the model has learnt from them")
         run = Prequential(
             folder, source, settings, optimizer=optimizer, restart=restart, stack=stack
         )

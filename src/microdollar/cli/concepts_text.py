@@ -93,7 +93,7 @@ def text_source(
     limit_bytes: int | None,
     progress: "Progress",
 ) -> "tuple[ConceptSource, int]":
-    """The concepts of a text, less the articles that the model was trained on.
+    """The concepts of a text, less the articles that the model was trained on or has streamed.
 
     Returns:
         The source, and how many articles were left out.
@@ -108,14 +108,17 @@ def text_source(
     rules = Rules(min_sentences=2)
     every = articles_in(file, progress, limit_bytes=limit_bytes, rules=rules)
     learnt = model.learnt()
-    articles = [article for article in every if article_hash(article) not in learnt]
-    if not articles:
+    named = [(article_hash(article), article) for article in every]
+    fresh = {name: article for name, article in named if name not in learnt}
+    if not fresh:
         raise UsageError(
-            f"the model was trained on every article of {file!r}. Name a text that is new to it."
+            f"the model has learnt from every article of {file!r}. Name a text that is new to it."
         )
+    articles = list(fresh.values())
     found = encoder_of(model, encoder)
     vectors = found.encode(sentences_of(articles), progress)
     source = from_vectors(
-        vectors, document_numbers(articles), name=Path(file).name, encoder=found.fingerprint
-    )
+        vectors, document_numbers(articles), name=Path(file).name, encoder=found.fingerprint,
+        articles=tuple(fresh),
+    )  # fmt: skip
     return source, len(every) - len(articles)

@@ -43,6 +43,8 @@ class ConceptSource:
     """(count,), number of the document of each."""
     encoder: str | None = None
     """Fingerprint of the encoder that made them, if it is known."""
+    articles: tuple[str, ...] = ()
+    """``article_hash`` of each document, of a source made from texts."""
     path: Path | None = None
     """Of the file of vectors."""
     vectors: Floats | None = field(default=None, repr=False)
@@ -84,13 +86,15 @@ class ConceptSource:
                 yield np.frombuffer(data, dtype).reshape(rows, -1).astype(np.float32)
 
 
-def from_vectors(vectors: Floats, documents: Ints, *, name: str, encoder: str) -> ConceptSource:
-    """A source of vectors in memory, (n, dim), made by an encoder."""
+def from_vectors(
+    vectors: Floats, documents: Ints, *, name: str, encoder: str, articles: tuple[str, ...] = ()
+) -> ConceptSource:
+    """A source of vectors in memory, (n, dim), made by an encoder from articles."""
     digest = hashlib.sha256(np.ascontiguousarray(vectors).data)
     digest.update(np.ascontiguousarray(documents).data)
     return ConceptSource(
         name=name, fingerprint=digest.hexdigest(), count=len(vectors), dim=vectors.shape[1],
-        documents=documents, encoder=encoder, vectors=vectors,
+        documents=documents, encoder=encoder, articles=articles, vectors=vectors,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from microdollar.errors import ModelFileError, UsageError
+from microdollar.files import whole_file
 from microdollar.learn.concepts.core.layout import CoreConfig, Floats
 from microdollar.learn.concepts.journal import Journal
 from microdollar.learn.files import CONFIG_NAME, FORMAT, FORMAT_VERSION, read_config, whole_folder
@@ -29,8 +30,10 @@ NETWORK = "concepts"
 JOURNAL, LEARNT = "journal", "learnt.txt"
 STORE, ENCODER = "store.npz", "encoder.npz"
 STREAM_STATE, STREAM_SOURCE, STREAM_RANKS = "stream.state", "stream.json", "stream.ranks"
+STREAM_SEEN = "stream.seen"
 NAMES = (
-    CONFIG_NAME, JOURNAL, LEARNT, STORE, ENCODER, STREAM_STATE, STREAM_SOURCE, STREAM_RANKS,
+    CONFIG_NAME, JOURNAL, LEARNT, STORE, ENCODER,
+    STREAM_STATE, STREAM_SOURCE, STREAM_RANKS, STREAM_SEEN,
 )  # fmt: skip
 HINT = "Train the model again, or name another folder."
 _ARTICLE_DIGITS = 16
@@ -181,8 +184,17 @@ class ModelFolder:
             return journal.restore()
 
     def learnt(self) -> frozenset[str]:
-        """``article_hash`` of every article that the model was trained on."""
-        return frozenset((self.path / LEARNT).read_text("ascii").split())
+        """``article_hash`` of every article of its training and of streams that have ended."""
+        seen = self.path / STREAM_SEEN
+        texts = [self.path / LEARNT, *([seen] if seen.exists() else [])]
+        return frozenset(word for path in texts for word in path.read_text("ascii").split())
+
+    def add_seen(self, articles: "Iterable[str]") -> None:
+        """Note articles of a stream that has ended, by ``article_hash``."""
+        path = self.path / STREAM_SEEN
+        known = path.read_text("ascii").split() if path.exists() else []
+        with whole_file(path) as out:
+            out.writelines(f"{each}\n" for each in dict.fromkeys([*known, *articles]))
 
 
 def article_hash(article: "Article") -> str:

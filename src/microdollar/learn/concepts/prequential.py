@@ -157,6 +157,8 @@ class Prequential:
             if stopped():
                 break
         self.learner.save()
+        if self.done == self.source.count and self.source.articles:
+            self.model.add_seen(self.source.articles)
         progress(self.done, self.source.count, "streaming")
         return self.report()
 

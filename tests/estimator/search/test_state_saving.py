@@ -21,7 +21,7 @@ def plan_of(optimizer, model="gpt2-xl", **options):
     return training_plan(load_model_spec(model), "a100-80gb", given)
 
 
-@pytest.mark.parametrize(("optimizer", "each"), [("collins", 0.52), ("collins-mini", 0.27)])
+@pytest.mark.parametrize(("optimizer", "each"), [("collins", 0.27), ("collins-mini", 0.142)])
 def test_bytes_of_the_state(optimizer, each):
     n = count_parameters(load_model_spec("gpt2-xl")).total
     saving = state_saving(plan_of(optimizer, dtype="float32"), A100)

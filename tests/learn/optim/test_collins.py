@@ -81,23 +81,23 @@ def test_every_code_learns(options):
     assert train(net, torch.optim.SGD(net.parameters(), lr=0.0), 1) < 0.9 * before
 
 
-def test_state_of_a_large_matrix_is_half_a_byte_a_parameter():
+def test_state_of_a_large_matrix_is_a_quarter_of_a_byte_a_parameter():
     weight = nn.Parameter(torch.randn(512, 2048))
     weight.grad = torch.randn(512, 2048)
     optimizer = Collins([weight])
     optimizer.step()
-    # 4 bits, a bfloat16 scale for 256, a float32 for each row and column, a step counter.
-    expected = weight.numel() // 2 + 512 * 8 * 2 + 4 * (512 + 2048) + 4
+    # 2 bits, a bfloat16 scale for 256, a float32 for each row and column, a step counter.
+    expected = weight.numel() // 4 + 512 * 8 * 2 + 4 * (512 + 2048) + 4
     assert optimizer_state_bytes(optimizer) == expected
-    assert expected < 0.53 * weight.numel()
+    assert expected < 0.27 * weight.numel()
 
 
-def test_mini_has_two_bits():
+def test_mini_has_one_bit():
     weight = nn.Parameter(torch.randn(64, 128))
     weight.grad = torch.randn(64, 128)
     optimizer = Collins.mini([weight], lr=1e-2, weight_decay=0.0)
     optimizer.step()
-    assert optimizer.state[weight]["m_codes"].shape == (64, 32)
+    assert optimizer.state[weight]["m_codes"].shape == (64, 16)
     assert optimizer.param_groups[0]["weight_decay"] == 0.0
 
 
@@ -170,7 +170,7 @@ def test_groups_have_options_of_their_own():
     train(net, optimizer, 2)
     assert torch.equal(head, before)
     assert optimizer.state[head]["m_codes"].shape == (64, 72)
-    assert optimizer.state[net[0].weight]["m_codes"].shape == (72, 32)
+    assert optimizer.state[net[0].weight]["m_codes"].shape == (72, 16)
 
 
 @pytest.mark.parametrize("options", [*CODES, {"m_state": "fp32", "v_state": "fp32"}])
@@ -304,5 +304,5 @@ def test_gradients_flow_through_exact_moments():
 
 
 def test_gradients_do_not_flow_through_codes():
-    with pytest.raises(ValueError, match=r"differentiable=True needs exact moments.*4bit"):
+    with pytest.raises(ValueError, match=r"differentiable=True needs exact moments.*2bit"):
         Collins(network().parameters(), differentiable=True)

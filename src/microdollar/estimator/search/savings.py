@@ -63,8 +63,8 @@ def _ratio(new: float | None, old: float | None) -> float | None:
 def _changes(plan: TrainingPlan) -> Iterator[tuple[str, TrainingPlan, str]]:
     train, layout = plan.train, plan.layout
     for optimizer, caution in (
-        ("collins", "equal loss is a claim until it is measured on your model"),
-        ("collins-mini", "may end at a higher loss"),
+        ("collins", "equal loss where it was measured: up to 1.5M parameters"),
+        ("collins-mini", "may end at a slightly higher loss"),
         ("adamw-8bit", ""),
         ("adafactor", "needs its own learning rate"),
         ("sgd", "trains transformers worse"),

@@ -1,4 +1,4 @@
-"""Collins: AdamW with a sixteenth of its state."""
+"""Collins: AdamW with less than a twentieth of its state."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -67,7 +67,7 @@ class Collins(Optimizer):
         >>> layer(torch.ones(1, 64)).sum().backward()
         >>> optimizer.step()
         >>> optimizer.state[layer.weight]["m_codes"].shape
-        torch.Size([64, 32])
+        torch.Size([64, 16])
     """
 
     _skipped: dict[torch.device, Tensor]
@@ -81,7 +81,7 @@ class Collins(Optimizer):
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
         *,
-        m_state: str = "4bit",
+        m_state: str = "2bit",
         v_state: str = "factored",
         release: bool = True,
         compression: int = 32,
@@ -125,8 +125,8 @@ class Collins(Optimizer):
 
     @classmethod
     def mini(cls, params: ParamsT, lr: float | Tensor = 1e-3, **options: Any) -> "Collins":  # noqa: ANN401
-        """The smallest state that is still worth its bytes: 2-bit momentum."""
-        return cls(params, lr, **({"m_state": "2bit"} | options))
+        """The smallest state that is still worth its bytes: the sign of momentum, in one bit."""
+        return cls(params, lr, **({"m_state": "1bit"} | options))
 
     @property
     def skipped_updates(self) -> int:

@@ -14,7 +14,7 @@ EXACT_BELOW = 4096
 """Elements below which a tensor keeps exact moments (bitsandbytes' and torchao's rule)."""
 NARROW = 16
 """Rows or columns below which a matrix keeps exact moments: its factors would not be small."""
-STATES = {"collins": ("4bit", "factored"), "collins-mini": ("2bit", "factored")}
+STATES = {"collins": ("2bit", "factored"), "collins-mini": ("1bit", "factored")}
 """Name of the plan's ``optimizer``: its ``m_state`` and ``v_state``."""
 COUNTER_BYTES = 4
 """Of a tensor's step counter, a float32."""
@@ -80,7 +80,7 @@ def second_moment_bytes(matrix: Matrix, v_state: str) -> int:
 
 def state_bytes(
     shape: tuple[int, ...],
-    m_state: str = "4bit",
+    m_state: str = "2bit",
     v_state: str = "factored",
     *,
     exact_below: int = EXACT_BELOW,
@@ -91,7 +91,7 @@ def state_bytes(
     ``moment_bytes`` is the width of an exact moment: 8 of a float64 parameter, else 4.
 
     >>> state_bytes((512, 2048)) / (512 * 2048)
-    0.5175819396972656
+    0.2675819396972656
     """
     matrix = matrix_of(shape, exact_below=exact_below)
     if matrix is None:
@@ -102,7 +102,7 @@ def state_bytes(
 
 def model_state_bytes(
     shapes: Iterable[tuple[int, ...]],
-    m_state: str = "4bit",
+    m_state: str = "2bit",
     v_state: str = "factored",
     *,
     exact_below: int = EXACT_BELOW,
@@ -137,7 +137,7 @@ def gradient_reads(v_state: str) -> int:
 
 def step_bytes(
     shape: tuple[int, ...],
-    m_state: str = "4bit",
+    m_state: str = "2bit",
     v_state: str = "factored",
     *,
     weight_bytes: int = 4,
@@ -147,7 +147,7 @@ def step_bytes(
 ) -> int:
     """Bytes that a step of one parameter reads and writes.
 
-    Weights and state are read and written once. 13 to 17 bytes for each float32 parameter of a
+    Weights and state are read and written once. 12.5 to 16.5 bytes for each float32 parameter of a
     matrix with the defaults, as the second reading of the gradient comes from the cache or not;
     28 for one that keeps exact moments.
 

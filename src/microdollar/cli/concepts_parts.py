@@ -173,6 +173,9 @@ def train_model(
     if options["epochs"] is not None:
         given["epochs"] = options["epochs"]
     if trains_with_torch(engine):
+        import torch
+
+        torch.set_num_threads(1)  # more are slower on half a million parameters
         how = TrainOptions(**given)
         return train(texts.train, texts.validation, config, how, progress=progress)
     how = TrainOptions(objective=OBJECTIVE, temperature=TEMPERATURE, **given)

@@ -1,6 +1,5 @@
 """``microdollar concepts stream``: predict, see, learn; keep only what makes it better."""
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -72,9 +71,6 @@ def stream(
       microdollar concepts stream model notes/
       microdollar concepts stream model vectors.npz --json
     """  # noqa: D301
-    # Before numpy is imported: products this small are slower on more threads, and larger.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from microdollar.learn.concepts.concept_source import VECTORS, from_file
     from microdollar.learn.concepts.gate import Gate
     from microdollar.learn.concepts.model_folder import ModelFolder

@@ -73,4 +73,4 @@ def test_texts_that_can_not_be_learned_are_refused() -> None:
     with pytest.raises(UsageError, match="can't learn from contexts"):
         train_on_core(data, data, CoreConfig(dim=12, width=16, heads=2, context=5))
     with pytest.raises(UsageError, match="'rank' needs PyTorch"):
-        train_on_core(data, data, CONFIG, TrainOptions())
+        train_on_core(data, data, CONFIG, TrainOptions(objective="rank"))

@@ -67,6 +67,8 @@ class TransformerEncoder:
             raise MissingExtraError(error.name or "transformers", "concepts", name) from error
         if threads is not None:
             torch.set_num_threads(threads)
+        # Its own bar is no part of what a caller of this class asked to see.
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
                 folder, local_files_only=True

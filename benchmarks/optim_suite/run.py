@@ -28,8 +28,8 @@ from microdollar.learn.optim import Collins
 
 VARIANTS = {
     "Collins": {},
-    "CollinsMini": {"m_state": "2bit"},
-    "CollinsOneBit": {"m_state": "1bit"},
+    "CollinsFourBits": {"m_state": "4bit"},
+    "CollinsMini": {"m_state": "1bit"},
     "CollinsSketch": {"m_state": "sketch", "v_state": "sketch", "compression": 2},
 }
 

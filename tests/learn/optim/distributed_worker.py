@@ -25,7 +25,7 @@ STEPS = 4
 SHAPES = [(65, 80), (34, 16, 3, 3), (8, 40, 56), (33,), (1, 5000), (20, 20)]
 OPTIONS = {
     "default": {},
-    "mini": {"m_state": "2bit"},
+    "4bit": {"m_state": "4bit"},
     "1bit": {"m_state": "1bit"},
     "kept": {"m_state": "2bit", "release": False},
     "tile": {"m_state": "8bit", "v_state": "tile"},
@@ -33,7 +33,7 @@ OPTIONS = {
     "none": {"m_state": "none", "v_state": "factored", "maximize": True},
     "fp32": {"m_state": "fp32", "v_state": "fp32"},
 }
-FEW = ("default", "mini", "fp32")
+FEW = ("default", "1bit", "fp32")
 TRAINED = ("default", "1bit")
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from microdollar.learn.optim.layout import EXACT_BELOW
+from microdollar.learn.optim.layout import EXACT_BELOW, Matrix
 from microdollar.learn.optim.loading import param_name, prepared, unwrapped
-from microdollar.learn.optim.options import check, check_param
+from microdollar.learn.optim.options import LAYOUT, check, check_param
 from microdollar.learn.optim.sharded import (
     Shard,
     make_shard,
@@ -71,6 +71,8 @@ class Collins(Optimizer):
     """
 
     _skipped: dict[torch.device, Tensor]
+    _checked: dict[int, tuple[tuple[Any, ...], Matrix | None]]
+    """Of a parameter by its id: what was looked at, and the matrix that it is seen as."""
 
     def __init__(
         self,
@@ -117,7 +119,7 @@ class Collins(Optimizer):
             "seed": seed,
         }
         check({**defaults, "amsgrad": amsgrad})
-        self._skipped = {}
+        self._skipped, self._checked = {}, {}
         super().__init__(params, defaults)
         if fused:
             # GradScaler then leaves unscaling and skipping to the step.
@@ -154,6 +156,7 @@ class Collins(Optimizer):
         """Take over a pickled or loaded state; options that it lacks have their defaults."""
         super().__setstate__(state)
         self.__dict__.setdefault("_skipped", {})
+        self._checked = {}
         for group in self.param_groups:
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
@@ -231,21 +234,25 @@ class Collins(Optimizer):
 
         Flat lists, since this method is called and not traced when the step is compiled.
         """
-        names = coded_names(group)
+        names, layout = coded_names(group), tuple(group[name] for name in LAYOUT)
         for position, param in enumerate(group["params"]):
             if param.grad is None:
                 continue
-            name = param_name(group, position)
-            _check_gradient(param, name, group)
+            _check_gradient(param, group, position)
             state = self.state[param]
             if not state:
                 state.update(fresh_state(param, group))
-            check_state(state, param, name, group)
+            seen = (layout, param.shape, *map(id, state.values()))
+            known = self._checked.get(id(param))
+            if known is None or known[0] != seen:
+                check_state(state, param, param_name(group, position), group)
+                known = self._checked[id(param)] = (seen, coded_matrix(param, group))
+            matrix = known[1]
             if is_sharded(param):
+                name = param_name(group, position)
                 skipped = self._counter(param.to_local().device)
                 shards.append(make_shard(param, group, first + position, name, state, skipped))
                 continue
-            matrix = coded_matrix(param, group)
             params.append(param)
             grads.append(param.grad)
             indices.append(first + position)
@@ -261,18 +268,18 @@ class Collins(Optimizer):
         return self._skipped[device]
 
 
-def _check_gradient(param: Tensor, name: str, group: dict[str, Any]) -> None:
+def _check_gradient(param: Tensor, group: dict[str, Any], position: int) -> None:
     grad = param.grad
     assert grad is not None
     if group["fused"] and (param.device.type == "meta" or not param.is_floating_point()):
         raise RuntimeError(
             "`fused=True` requires all the params to be floating point Tensors of a device with "
-            f"memory, and {name} is {param.dtype} on {param.device.type}."
+            f"memory, and {param_name(group, position)} is {param.dtype} on {param.device.type}."
         )
     if grad.shape != param.shape:
         raise ValueError(
-            f"the gradient of {name} has shape {tuple(grad.shape)}, the parameter "
-            f"{tuple(param.shape)}."
+            f"the gradient of {param_name(group, position)} has shape {tuple(grad.shape)}, the "
+            f"parameter {tuple(param.shape)}."
         )
     if grad.is_sparse or grad.layout != torch.strided:
-        check_sparse(grad, name, group["m_state"], group["v_state"])
+        check_sparse(grad, param_name(group, position), group["m_state"], group["v_state"])

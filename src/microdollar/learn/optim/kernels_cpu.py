@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,17 +78,21 @@ def usable(param: Any, grad: Any, m_state: str, v_state: str) -> bool:  # noqa: 
     return (
         m_state in M_KINDS
         and v_state in V_KINDS
+        and _is_plain(param)
+        and _is_plain(grad)
         and not torch.compiler.is_compiling()
-        and all(
-            type(one) in (Tensor, torch.nn.Parameter)
-            and one.device.type == "cpu"
-            and one.dtype in _DTYPES
-            and one.layout == torch.strided
-            and one.dim() == 2
-            and one.is_contiguous()
-            and one.numel() > 0
-            for one in (param, grad)
-        )
+    )
+
+
+def _is_plain(one: Any) -> bool:  # noqa: ANN401
+    return (
+        type(one) in (Tensor, torch.nn.Parameter)
+        and one.dtype in _DTYPES
+        and one.dim() == 2
+        and one.layout == torch.strided
+        and one.is_contiguous()
+        and one.device.type == "cpu"
+        and one.numel() > 0
     )
 
 
@@ -109,14 +114,20 @@ def matrix_step(
         nothing was changed.
 
     Raises:
-        ValueError: if a tensor of the state has another shape, type or layout.
+        ValueError: if these are not ``usable``, or a tensor of the state has another shape, type
+            or layout.
     """
+    if not usable(param, grad, m_state, v_state) or step.keep is not None:
+        raise ValueError("Not a step for compiled loops; ask usable() first.")
     job = Job(param=param, grad=grad, state=state, step=step, m_state=m_state, v_state=v_state)
     return matrix_steps([job])[0]
 
 
 def matrix_steps(jobs: Sequence[Job]) -> list[bool]:
-    """``matrix_step`` of each, several at once; what is invalid is refused before any is done."""
+    """``matrix_step`` of each, several at once; a wrong state is refused before any is done.
+
+    Parameters and gradients are not looked at again: they must be ``usable``.
+    """
     kept = [_checked(job) for job in jobs]
     threads = torch.get_num_threads()
     split = _SPLIT if len(jobs) > threads else _SPLIT_FEW
@@ -206,8 +217,6 @@ def _checked(job: Job) -> list[Tensor]:
         raise ValueError(
             f"The gradient is {tuple(job.grad.shape)}, its parameter {tuple(job.param.shape)}."
         )
-    if not usable(job.param, job.grad, job.m_state, job.v_state) or job.step.keep is not None:
-        raise ValueError("Not a step for compiled loops; ask usable() first.")
     found = []
     for name, (shape, dtype) in _expected(job).items():
         tensor = job.state[name]
@@ -235,10 +244,14 @@ class _Layout:
 
     @classmethod
     def of(cls, job: Job) -> "_Layout":
-        rows, cols = job.param.shape
+        return cls.for_matrix(*job.param.shape, factored=job.v_state == "factored")
+
+    @classmethod
+    @lru_cache(maxsize=4096)
+    def for_matrix(cls, rows: int, cols: int, *, factored: bool) -> "_Layout":
         many = max(-(-_RANGE // cols), -(-rows * cols // _COLUMN_SUMS))
         ranges = -(-rows // many)
-        width = -(-cols // GROUP) * GROUP if job.v_state == "factored" else 0
+        width = -(-cols // GROUP) * GROUP if factored else 0
         row_sums = rows_of.RECORD_BYTES + 8 * width
         col_root = row_sums + 4 * (-(-rows // GROUP) * GROUP)
         # Inverse roots, by whole groups, and the largest of each piece.

@@ -124,8 +124,10 @@ def update(gathered: Gathered, scale: Tensor | None, found: Tensor | None) -> No
         for grad in gathered.grads:
             grad.div_(scale.to(grad.device))
     # On the host it costs little to ask; elsewhere flags stay where they are.
-    host = [one for one in entries if _on_host(one, gathered.group)]
-    away = [one for one in entries if not _on_host(one, gathered.group)]
+    host: list[Entry] = []
+    away: list[Entry] = []
+    for one in entries:
+        (host if _on_host(one, gathered.group) else away).append(one)
     if host and (found is None or not bool(found)):
         _update_on_host(host, gathered.group)
     if away:
@@ -162,6 +164,8 @@ def _update_compiled(entries: list[Entry], group: Options) -> list[Entry]:
 
     m_state, v_state = group["m_state"], group["v_state"]
     taken, jobs, rest = [], [], []
+    # Most parameters have made as many steps, and need no random numbers.
+    steps: dict[tuple[float, Key], Step] = {}
     for one in entries:
         param = as_matrix(one.param, one.matrix) if one.matrix else one.param
         grad = as_matrix(one.grad, one.matrix) if one.matrix else one.grad
@@ -171,7 +175,10 @@ def _update_compiled(entries: list[Entry], group: Options) -> list[Entry]:
         assert isinstance(param, Tensor)
         assert isinstance(grad, Tensor)
         count = float(one.state["step"]) + 1
-        step = step_of(group, count, _key(one, group, count), None, host=True)
+        key = _key(one, group, count)
+        step = steps.get((count, key))
+        if step is None:
+            step = steps[count, key] = step_of(group, count, key, None, host=True)
         taken.append(one)
         jobs.append(
             kernels.Job(
@@ -179,8 +186,14 @@ def _update_compiled(entries: list[Entry], group: Options) -> list[Entry]:
                 v_state=v_state,
             )
         )  # fmt: skip
+    counts = []
     for one, done in zip(taken, kernels.matrix_steps(jobs), strict=True):
-        (one.state["step"] if done else one.skipped).add_(1)
+        if done:
+            counts.append(one.state["step"])
+        else:
+            one.skipped.add_(1)
+    if counts:
+        torch._foreach_add_(counts, 1)
     return rest
 
 

@@ -40,7 +40,7 @@ def texts():
 @pytest.fixture(scope="module")
 def trained(texts):
     pytest.importorskip("torch")
-    options = TrainOptions(epochs=12, lr=3e-3, dropout=0.0, temperature=0.1, articles=8)
+    options = TrainOptions(epochs=12, lr=1e-2, dropout=0.0, articles=8, members=2)
     return train(texts[0], texts[1], SMALL, options)
 
 
@@ -57,11 +57,11 @@ def test_training_learns_what_no_mix_can(texts, trained):
     assert got.candidates == 8 * 25
 
 
-@pytest.mark.parametrize("objective", ["rank", "contrast"])
+@pytest.mark.parametrize("objective", ["robust", "rank", "contrast"])
 def test_each_objective_learns(texts, objective):
     pytest.importorskip("torch")
     options = TrainOptions(
-        epochs=4, lr=3e-3, dropout=0.0, temperature=0.1, articles=8, objective=objective
+        epochs=6, lr=1e-2, dropout=0.0, articles=8, objective=objective, members=1
     )
     got = train(texts[0], texts[1], SMALL, options)
     assert max(got.history) > 1.5 * got.history[0]
@@ -71,12 +71,12 @@ def test_the_best_epoch_is_kept(texts, trained):
     assert len(trained.history) == 13
     assert trained.epoch == int(np.argmax(trained.history))
     again = rank_queries(core_predictor(SMALL, trained.params, batch=7), texts[1]).mrr
-    assert again == pytest.approx(max(trained.history), abs=2e-3)
+    assert again == pytest.approx(max(trained.history), abs=1e-9)
 
 
 def test_training_is_the_same_twice_and_differs_by_seed(texts):
     pytest.importorskip("torch")
-    options = TrainOptions(epochs=1, articles=4)
+    options = TrainOptions(epochs=1, articles=4, members=2)
     first, second = (train(texts[0], texts[1], SMALL, options) for _ in range(2))
     np.testing.assert_array_equal(first.params, second.params)
     other = train(texts[0], texts[1], SMALL, TrainOptions(epochs=1, articles=4, seed=1))

@@ -4,10 +4,15 @@ Each step draws a few articles, a few queries of each, and sets every sentence o
 (the hard negatives: the same subject) and a sample of all others against the truth. That is the
 task as it is scored: find the next sentence among all but the context.
 
-Two objectives. ``contrast`` is InfoNCE, which pays most for the queries that can't be had: it
-spreads the mix over the context, which raises recall at 10 and lowers MRR. ``rank`` is MRR itself
+Objectives. ``contrast`` is InfoNCE, which pays most for the queries that can't be had: it
+spreads the mix over the context, which raises recall at 10 and lowers MRR. ``robust`` is
+(1 - p^q) / q with q = 1/2, between InfoNCE (q = 0) and the chance of being first (q = 1), and
+lets hopeless queries go (Zhang and Sabuncu 2018, arXiv:1805.07836, equation 6). ``rank`` is MRR
 with each comparison softened, 1 / (1 + sum of sigmoid((other - truth) / temperature)) (Qin et al.
 2010, Information Retrieval 13, section 4, who smooth ranks the same way).
+
+Several members, trained from one start in other orders, are averaged weight by weight (Wortsman
+et al. 2022, arXiv:2203.05482): one model remains, with less noise of the order in it.
 """
 
 import math
@@ -21,7 +26,7 @@ from microdollar.errors import CorpusError, MissingExtraError, UnknownNameError,
 from microdollar.learn.base import Progress, silent
 from microdollar.learn.concepts import baselines
 from microdollar.learn.concepts.baselines import Predictor
-from microdollar.learn.concepts.core.layout import CoreConfig
+from microdollar.learn.concepts.core.layout import CoreConfig, initial, views
 from microdollar.learn.concepts.core.model import Core
 from microdollar.learn.concepts.evaluate import (
     Gain,
@@ -37,7 +42,9 @@ from microdollar.learn.concepts.sequences import Floats, Ints, Sequences
 if TYPE_CHECKING:
     from microdollar.learn.concepts.twin import Twin
 
-OBJECTIVES = ("rank", "contrast")
+OBJECTIVES = ("robust", "rank", "contrast")
+_POWER = 0.5
+"""q of ``robust``."""
 RIDGE_PENALTIES = (10.0, 100.0, 1000.0)
 """Tried on validation articles."""
 
@@ -52,10 +59,10 @@ class TrainOptions:
     """Peak; 20 steps of warm-up, then a cosine to 0."""
     weight_decay: float = 0.05
     """Of matrices, decoupled."""
-    objective: str = "rank"
-    """``rank`` or ``contrast``."""
-    temperature: float = 0.02
-    """Of differences of cosines; 0.05 suits ``contrast``."""
+    objective: str = "robust"
+    """``robust``, ``rank`` or ``contrast``."""
+    temperature: float = 0.05
+    """Of cosines; 0.02 suits ``rank``."""
     dropout: float = 0.3
     """Of the network's input; the mix of the context sees it whole."""
     articles: int = 16
@@ -64,13 +71,19 @@ class TrainOptions:
     """Of each of those articles."""
     negatives: int = 500
     """Sentences of anywhere beside all of those articles'."""
+    members: int = 3
+    """Trained and averaged."""
+    learn_mix: bool = False
+    """Whether the mix of the context is learnt; else it stays as it starts."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise UnknownNameError("objective", self.objective, OBJECTIVES)
-        if min(self.epochs, self.articles, self.queries) < 1 or self.negatives < 0:
-            raise UsageError("epochs, articles and queries must be at least 1, negatives 0.")
+        if min(self.epochs, self.articles, self.queries, self.members) < 1 or self.negatives < 0:
+            raise UsageError(
+                "epochs, articles, queries and members must be at least 1, negatives 0."
+            )
         if not (0 < self.temperature < math.inf and 0 <= self.dropout < 1):
             raise UsageError("temperature must be positive and dropout from 0 to below 1.")
         if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
@@ -142,18 +155,43 @@ def train(
         raise MissingExtraError("torch", "torch", "training concept models at scale") from error
     from microdollar.learn.concepts.twin import Twin
 
-    torch.manual_seed(options.seed)
-    twin = Twin(config, options.seed, dropout=options.dropout)
-    if start is not None:
-        twin.load_flat(start)
-    else:
-        with torch.no_grad():
-            twin.get_parameter("mix").copy_(torch.from_numpy(mix_start(config.context)))
-    rng = np.random.default_rng(options.seed)
+    if start is None:
+        start = initial(config, options.seed)
+        views(start, config)["mix"][:] = mix_start(config.context)
+    sums = np.zeros((options.epochs, config.n_params), np.float32)
+    for member in range(options.members):
+        torch.manual_seed(options.seed + member)
+        twin = Twin.from_flat(start, config, dropout=options.dropout)
+        rng = np.random.default_rng([options.seed, member])
+
+        def told(done: float, total: float, label: str = "", before: int = member) -> None:
+            progress(before * total + done, options.members * total, label)
+
+        for epoch, params in enumerate(_epochs(twin, data, options, rng, told)):
+            sums[epoch] += params / options.members
+    candidates = [start, *sums]
+    history = tuple(
+        rank_queries(core_predictor(config, params), validation).mrr for params in candidates
+    )
+    best = int(np.argmax(history))
+    return Trained(params=candidates[best], epoch=best, history=history, queries=len(data.queries))
+
+
+def _epochs(
+    twin: "Twin",
+    data: Sequences,
+    options: TrainOptions,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> Iterator[Floats]:
+    """Train; the parameters after each epoch."""
+    import torch
+
     per_epoch = max(1, len(data.queries) // (options.articles * options.queries))
     steps = per_epoch * options.epochs
+    twin.get_parameter("mix").requires_grad_(options.learn_mix)
     matrices = [p for p in twin.parameters() if p.ndim > 1]
-    vectors = [p for p in twin.parameters() if p.ndim == 1]
+    vectors = [p for p in twin.parameters() if p.ndim == 1 and p.requires_grad]
     optimizer = torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": options.weight_decay},
@@ -161,8 +199,6 @@ def train(
         ],
         lr=options.lr,
     )
-    history = [_validate(twin, validation)]
-    best, best_epoch = twin.to_flat(), 0
     for step, rows in enumerate(batches(data, options, steps, rng)):
         rate = options.lr * min(1, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
@@ -170,16 +206,13 @@ def train(
         _step(twin, data, rows, options, rng, optimizer)
         progress(step + 1, steps, "training")
         if (step + 1) % per_epoch == 0:
-            history.append(_validate(twin, validation))
-            if history[-1] > max(history[:-1]):
-                best, best_epoch = twin.to_flat(), len(history) - 1
-    return Trained(params=best, epoch=best_epoch, history=tuple(history), queries=len(data.queries))
+            yield twin.to_flat()
 
 
 def mix_start(context: int) -> Floats:
-    """Logits of the mix that training starts with: .65 on the last concept, less before it."""
-    shares = np.full(context, 0.01, np.float32)
-    known = np.array([0.03, 0.04, 0.08, 0.2, 0.65], np.float32)[-context:]
+    """Logits of the mix that training starts with: .7 on the last concept, less before it."""
+    shares = np.full(context, 0.001, np.float32)
+    known = np.array([0.005, 0.01, 0.085, 0.2, 0.7], np.float32)[-context:]
     shares[context - len(known) :] = known
     logits: Floats = np.log(shares)
     return logits
@@ -225,6 +258,9 @@ def _step(
     truth = torch.from_numpy(np.searchsorted(candidates, rows))
     if options.objective == "contrast":
         loss = torch.nn.functional.cross_entropy(scores, truth)
+    elif options.objective == "robust":
+        chance = scores.log_softmax(-1).gather(1, truth[:, None])
+        loss = (1 - torch.exp(_POWER * chance)).mean() / _POWER
     else:
         above = torch.sigmoid(scores - scores.gather(1, truth[:, None]))
         above = above.scatter(1, truth[:, None], 0.0)
@@ -233,19 +269,6 @@ def _step(
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
     optimizer.step()
-
-
-def _validate(twin: "Twin", validation: Sequences) -> float:
-    import torch
-
-    twin.eval()
-
-    def predict(contexts: Floats, lengths: Ints) -> Floats:
-        with torch.inference_mode():
-            found: Floats = twin(torch.from_numpy(contexts), torch.from_numpy(lengths)).numpy()
-        return found
-
-    return rank_queries(predict, validation).mrr
 
 
 def require_texts(data: Sequences, validation: Sequences, config: CoreConfig) -> None:

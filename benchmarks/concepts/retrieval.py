@@ -74,11 +74,13 @@ def extra_articles(name: str, rules: Rules, known: Sequence[Article]) -> list[Ar
 
 
 def digest(name: str) -> str | None:
-    """SHA-256 of a file, or of a folder's files by their names."""
+    """SHA-256 of a file, or of a folder's files, each after its name."""
     path, total = Path(name), hashlib.sha256()
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     if not path.exists():
         return None
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
         total.update(file.name.encode() + file.read_bytes())
     return total.hexdigest()
 

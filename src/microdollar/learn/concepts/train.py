@@ -51,7 +51,7 @@ RIDGE_PENALTIES = (10.0, 100.0, 1000.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
-    """How to train; the defaults were chosen by validation articles only."""
+    """How to train; the defaults were chosen on training and validation articles only."""
 
     epochs: int = 4
     """Passes: as many queries are drawn as there are, this many times."""

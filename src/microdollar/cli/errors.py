@@ -17,6 +17,13 @@ EXTRAS = {
     "jinja2": "report",
     "matplotlib": "report",
     "pyarrow": "parquet",
+    "flwr": "federated",
+    "cryptography": "federated",
+    "transformers": "concepts",
+    "tokenizers": "concepts",
+    "sentence_transformers": "concepts",
+    "faiss": "concepts",
+    "model2vec": "concepts",
 }
 """Optional packages, and the extra of this distribution that brings each."""
 

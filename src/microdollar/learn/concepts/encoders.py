@@ -128,7 +128,7 @@ class LibraryEncoder:
         except (OSError, ValueError) as error:
             raise UsageError(f"encoder {name!r} can't be had: {_first_line(error)}") from error
         self.name = name
-        self.dim = int(self._model.get_sentence_embedding_dimension())
+        self.dim = len(self.encode(["."])[0])
         self.fingerprint = _state_fingerprint(self._model.state_dict())
 
     def encode(self, sentences: Sequence[str], progress: Progress = silent) -> Floats:

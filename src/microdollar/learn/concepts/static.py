@@ -94,7 +94,7 @@ def distil(source: Path, folder: Path, *, dims: int = 256) -> StaticEncoder:
         from model2vec.distill import distill_from_model
         from transformers import AutoModel, AutoTokenizer
     except (ModuleNotFoundError, ImportError) as error:
-        raise MissingExtraError("model2vec", "distil", "distilling an encoder") from error
+        raise MissingExtraError("model2vec", "concepts", "distilling an encoder") from error
     if folder.exists() and any(folder.iterdir()) and not (folder / _TENSORS).is_file():
         raise UsageError(f"{folder} holds something else. Name an empty folder or a new one.")
     model: Any = AutoModel.from_pretrained(source, local_files_only=True)

@@ -188,6 +188,8 @@ def test_static_folders_that_cannot_be(tmp_path):
         StaticEncoder(tmp_path / "nothing")
 
 
+@pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_static_encoder_is_distilled(small_bert, tmp_path):
     pytest.importorskip("model2vec.distill")
     encoder = distil(small_bert, tmp_path / "made", dims=8)

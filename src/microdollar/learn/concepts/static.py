@@ -49,9 +49,16 @@ class StaticEncoder:
         except (OSError, SafetensorError) as error:
             raise UsageError(f"{folder} holds no static encoder: {error}.") from error
         vectors = tensors.get("embeddings")
-        if set(tensors) != {"embeddings"} or vectors is None or vectors.ndim != 2:
-            raise UsageError(f"{folder} has other tensors than 'embeddings': {sorted(tensors)}.")
-        self._vectors: Floats = vectors.astype(np.float32)
+        if not set(tensors) <= {"embeddings", "weights"} or vectors is None or vectors.ndim != 2:
+            raise UsageError(
+                f"{folder} has not only 'embeddings' and 'weights' of tokens: {sorted(tensors)}."
+            )
+        weights = tensors.get("weights", np.ones(len(vectors)))
+        if weights.shape != (len(vectors),):
+            raise UsageError(
+                f"{folder} has {len(vectors)} vectors and weights of shape {weights.shape}."
+            )
+        self._vectors: Floats = (vectors * weights[:, None]).astype(np.float32)
         if not np.isfinite(self._vectors).all():
             raise UsageError(f"{folder} has vectors that are not finite.")
         self._tokenizer: Any = tokenizers.Tokenizer.from_buffer(stated)

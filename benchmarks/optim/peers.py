@@ -12,7 +12,20 @@ import math
 
 import torch
 from torch import Tensor
-from variants import TINY, matrix_shape, root
+
+TINY = torch.finfo(torch.float32).tiny
+
+
+def matrix_shape(shape: torch.Size) -> tuple[int, int]:
+    """Cut where rows + columns are fewest."""
+    cuts = [(shape[:k].numel(), shape[k:].numel()) for k in range(1, len(shape))]
+    return min(cuts, key=sum)
+
+
+def root(row: Tensor, col: Tensor, correction: float) -> Tensor:
+    """sqrt(v) from its factors, + eps."""
+    scale = (row.mean() * correction).clamp_min(TINY)
+    return (row / scale).sqrt()[:, None] * col.sqrt()[None] + 1e-8
 
 
 class Peer(torch.optim.Optimizer):

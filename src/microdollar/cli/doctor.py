@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import import_module, metadata
@@ -27,8 +28,18 @@ NEEDED_FOR = {
     "torch": "the trained baselines",
     "jinja2": "the HTML report",
     "matplotlib": "the figures of the report",
+    "pyarrow": "Parquet files",
+    "flwr": "learning concepts together",
+    "cryptography": "learning concepts together",
+    "transformers": "sentence encoders",
+    "tokenizers": "sentence encoders",
+    "sentence_transformers": "sentence encoders by name",
+    "faiss": "an index of many concepts",
+    "model2vec": "distilling a sentence encoder",
 }
 """What each optional package is for."""
+DISTRIBUTIONS = {"faiss": "faiss-cpu"}
+"""Where a package's name is not that by which it is installed."""
 
 
 @click.command(short_help="What is installed and what works here.")
@@ -85,12 +96,14 @@ def _package(name: str) -> dict[str, Any]:
     extra = EXTRAS.get(name)
     install = f"pip install 'microdollar[{extra}]'" if extra else "pip install microdollar"
     try:
-        version = metadata.version(name)
+        version = metadata.version(DISTRIBUTIONS.get(name, name))
     except metadata.PackageNotFoundError:
         problem = None if extra else f"{name} is not installed. Type: {install}"
         return {**row, "install": install, "problem": problem}
     try:
-        import_module(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import_module(name)
     except Exception as error:  # whatever a broken package raises
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         problem = f"{name} {version} can't be imported: {reason}. Type: {install}"

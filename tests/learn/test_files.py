@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load_file, save, save_file
 
 from microdollar.errors import ModelFileError
-from microdollar.learn import files
+from microdollar.learn import files, replace_folder
 from microdollar.learn.files import TensorSpec, load_folder, read_config, save_folder
 
 STORED = ["float32", "float64", "uint8", "uint32", "int64", "uint64"]
@@ -136,7 +136,7 @@ def test_an_older_model_is_replaced(model):
 
 
 def test_replacing_works_without_an_atomic_exchange(model, monkeypatch):
-    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(replace_folder, "_exchange", lambda one, other: False)
     save_folder(model, toy(2), CONFIG)
     assert same(load_toy(model)[0], toy(2))
     assert [p.name for p in model.parent.iterdir()] == ["model"]
@@ -181,7 +181,7 @@ def test_the_current_folder_and_a_file_are_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("old", [False, True])
-@pytest.mark.parametrize("step", ["_write_tensors", "_sync", "_move_into_place"])
+@pytest.mark.parametrize("step", ["_write_tensors", "sync", "move_into_place"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_failure_at_any_step_leaves_what_was_there(tmp_path, monkeypatch, old, step, error):
     folder = tmp_path / "above" / "model"
@@ -205,7 +205,7 @@ def test_failure_at_any_step_leaves_what_was_there(tmp_path, monkeypatch, old, s
 
 
 def test_failure_between_two_renames_brings_the_old_model_back(model, monkeypatch):
-    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(replace_folder, "_exchange", lambda one, other: False)
     real, calls = Path.rename, []
 
     def rename(self, target):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from microdollar.errors import MissingExtraError, ModelFileError
 from microdollar.files import made_folder
+from microdollar.learn.replace_folder import move_into_place, sync, temporary_sibling
 from microdollar.learn.strict_json import bad, json_object, show
 
 if TYPE_CHECKING:
@@ -144,12 +145,12 @@ def whole_folder(folder: Path, *, names: Collection[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(folder))
     try:
         _refuse_foreign(folder, target, names)
-        with made_folder(target.parent), _temporary_sibling(target) as fresh:
+        with made_folder(target.parent), temporary_sibling(target) as fresh:
             yield fresh
             for path in (*fresh.iterdir(), fresh):
-                _sync(path)
-            _move_into_place(fresh, target)
-            _sync(target.parent)
+                sync(path)
+            move_into_place(fresh, target)
+            sync(target.parent)
     except OSError as error:
         raise ModelFileError(
             f"can't write the model to {folder}: {error.strerror or error}; nothing was left "
@@ -260,21 +261,6 @@ def _refuse_foreign(folder: Path, target: Path, ours: Collection[str]) -> None:
         )
 
 
-@contextmanager
-def _temporary_sibling(target: Path) -> Iterator[Path]:
-    """A new folder beside ``target``, gone at the end whatever happens."""
-    fresh = target.with_name(f".{target.name[:64]}.{os.urandom(6).hex()}.tmp")
-    try:
-        fresh.mkdir()
-        yield fresh
-    finally:
-        try:
-            shutil.rmtree(fresh, ignore_errors=True)
-        except KeyboardInterrupt:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise
-
-
 def _write_tensors(path: Path, tensors: "dict[str, Array | FileTensor]") -> None:
     arrays = {name: t for name, t in tensors.items() if not isinstance(t, FileTensor)}
     if len(arrays) < len(tensors):
@@ -325,49 +311,6 @@ def _stream_tensors(path: Path, tensors: "dict[str, Array | FileTensor]") -> Non
                 out.write(tensor.tobytes())
         if out.tell() != 8 + len(text) + end:
             raise OSError("a tensor's file has another size than its shape")
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _move_into_place(fresh: Path, target: Path) -> None:
-    """Give ``fresh`` the name ``target``; an old model ends up under the name ``fresh``."""
-    try:
-        fresh.rename(target)
-        return
-    except OSError:
-        if not target.is_dir() or not any(target.iterdir()):
-            raise
-    if _exchange(fresh, target):
-        return
-    # No atomic exchange here: the old model is away for the moment between two renames.
-    old = fresh.with_suffix(".old")
-    target.rename(old)
-    try:
-        fresh.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    old.rename(fresh)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two names in one step (Linux ``renameat2``); False if the system can't."""
-    import ctypes
-
-    try:
-        renameat2 = ctypes.CDLL(None).renameat2
-    except (OSError, AttributeError, TypeError):
-        return False
-    at_fdcwd, rename_exchange = -100, 2
-    names = (os.fsencode(one), os.fsencode(other))
-    return bool(renameat2(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange) == 0)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Scorers: how much each token of a text deserves to be kept."""

@@ -54,6 +54,10 @@ class ModelFileError(MicrodollarError):
     """A saved model that is truncated, foreign, hostile or can't be written."""
 
 
+class BudgetError(MicrodollarError):
+    """A budget of tokens that what must be kept already exceeds."""
+
+
 class DeltaError(MicrodollarError):
     """A change of a concept model that is malformed, not finite or for another model."""
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microdollar.learn.tokens.scorers.base import Scores
-from microdollar.learn.tokens.scorers.characters import are_spaces, code_points
+from microdollar.learn.tokens.scorers.sentences import sentence_of_character
 from microdollar.learn.tokens.scorers.stop_words import STOP_WORDS, WORD
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ Ints = npt.NDArray[np.int64]
 DAMPING = 0.85
 """Chance to go on to a similar sentence rather than to any (Brin and Page 1998; both papers)."""
 _STEPS, _CLOSE = 100, 1e-9
-_ENDS, _CLOSERS, _WIDE_ENDS = ([ord(c) for c in text] for text in (".!?…", "\"')]}*_”’»", "。！？"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,29 +40,7 @@ class TextRank:
         sentence = sentence_of_character(tokens.text)
         rows, columns, values = _vectors(tokens.text, sentence)
         ranks = sentence_ranks(rows, columns, values, int(sentence[-1]) + 1)
-        return ranks[sentence[np.minimum(tokens.starts, len(sentence) - 1)]]
-
-
-def sentence_of_character(text: str) -> Ints:
-    """Number of the sentence of each character, shape (characters,), from 0, not falling.
-
-    A sentence ends after ``.``, ``!``, ``?`` or ``…`` with quotes and brackets that close, where
-    white space follows; after the wide full stops of Chinese and Japanese; and at an empty line.
-    The white space belongs to the next sentence, as to the next token.
-    """
-    points = code_points(text)
-    if not len(points):
-        return np.zeros(0, np.int64)
-    at = np.arange(len(points))
-    last = np.maximum.accumulate(np.where(np.isin(points, _CLOSERS), -1, at))
-    closed = np.isin(points[np.maximum(last, 0)], _ENDS)
-    new_line = points == ord("\n")
-    breaks = np.zeros(len(points), np.int64)
-    breaks[1:] = (closed[:-1] & are_spaces(points)[1:]) | (
-        np.isin(points[:-1], _WIDE_ENDS) & ~np.isin(points[1:], _WIDE_ENDS + _CLOSERS)
-    )
-    breaks[1:-1] |= new_line[1:-1] & new_line[2:] & ~new_line[:-2]
-    return np.cumsum(breaks)
+        return ranks[sentence[tokens.starts]]
 
 
 def sentence_ranks(rows: Ints, columns: Ints, values: Floats, sentences: int) -> Floats:

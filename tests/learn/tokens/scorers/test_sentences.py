@@ -26,10 +26,12 @@ def cut(text: str) -> list[str]:
         ("He said “go.” They (all.) left.", ["He said “go.”", " They (all.)", " left."]),
         ("Pi is 3.14 or so... Yes", ["Pi is 3.14 or so...", " Yes"]),
         ("一。二！三", ["一。", "二！", "三"]),
-        ("他说：“好。”走了。", ["他说：“好。”走了。"]),
+        ("他说：“好。”走了。", ["他说：“好。”", "走了。"]),
         ("a title\n\nText of\nlines", ["a title", "\n\nText of\nlines"]),
         ("see a.b.c", ["see a.b.c"]),
         (")", [")"]),
+        ("a\n \n\n b\n", ["a", "\n \n\n b\n"]),
+        ("*So.* It *is.*", ["*So.*", " It *is.*"]),
     ],
 )
 def test_sentences_end_where_they_should(text: str, want: list[str]) -> None:

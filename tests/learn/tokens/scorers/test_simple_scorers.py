@@ -45,7 +45,7 @@ def test_every_scorer_gives_each_token_a_finite_score_again(
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    ("text", "count"), [("", 0), (" ", 1), ("word", 1), ("🙂", 1), (" the\n", 1)]
+    ("text", "count"), [("", 0), (" ", 1), ("word", 1), ("🙂", 1), (" the\n", 1), ("\ud800", 1)]
 )
 def test_no_token_and_one_token(name: str, text: str, count: int) -> None:
     scorer = make_scorer(name)

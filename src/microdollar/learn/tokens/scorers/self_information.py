@@ -37,7 +37,7 @@ class ByteModel(Protocol):
         """The same, each byte learnt after it was scored."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SelfInformation:
     """Bits of each token under a counted network.
 

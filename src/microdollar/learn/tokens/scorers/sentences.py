@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 
-_ENDS, _CLOSERS, _WIDE_ENDS = ([ord(c) for c in text] for text in (".!?…", "\"')]}*_”’»", "。！？"))
+_ENDS, _CLOSERS, _WIDE_ENDS = (
+    [ord(sign) for sign in signs] for signs in (".!?…", "\"')]}*_”’»」』）】", "。！？")
+)
 
 
 def sentence_of_token(tokens: "Tokens") -> Ints:
@@ -23,20 +25,21 @@ def sentence_of_token(tokens: "Tokens") -> Ints:
 def sentence_of_character(text: str) -> Ints:
     """Number of the sentence of each character, shape (characters,), from 0, not falling.
 
-    A sentence ends after ``.``, ``!``, ``?`` or ``…`` with quotes and brackets that close, where
-    white space follows; after the wide full stops of Chinese and Japanese; and at an empty line.
-    The white space belongs to the next sentence, as to the next token.
+    A sentence ends after ``.``, ``!``, ``?`` or ``…`` where white space follows; after the wide
+    full stops of Chinese and Japanese; either with the quotes and brackets that close behind it;
+    and at an empty line. White space belongs to the next sentence, as to the next token.
     """
     points = code_points(text)
     if not len(points):
         return np.zeros(0, np.int64)
-    at = np.arange(len(points))
-    last = np.maximum.accumulate(np.where(np.isin(points, _CLOSERS), -1, at))
-    closed = np.isin(points[np.maximum(last, 0)], _ENDS)
-    new_line = points == ord("\n")
+    spaces, new_lines = are_spaces(points), points == ord("\n")
+    closers, wide_ends = np.isin(points, _CLOSERS), np.isin(points, _WIDE_ENDS)
+    last = np.maximum.accumulate(np.where(closers, 0, np.arange(len(points))))
+    ended, ended_wide = np.isin(points, _ENDS)[last], wide_ends[last]
     breaks = np.zeros(len(points), np.int64)
-    breaks[1:] = (closed[:-1] & are_spaces(points)[1:]) | (
-        np.isin(points[:-1], _WIDE_ENDS) & ~np.isin(points[1:], _WIDE_ENDS + _CLOSERS)
-    )
-    breaks[1:-1] |= new_line[1:-1] & new_line[2:] & ~new_line[:-2]
+    breaks[1:] = (ended[:-1] & spaces[1:]) | (ended_wide[:-1] & ~(wide_ends | closers)[1:])
+    # An empty line may hold blanks; the first of its line ends begins the next sentence.
+    inked = np.flatnonzero(~spaces | new_lines)
+    is_new_line = new_lines[inked]
+    breaks[inked[1:-1][is_new_line[1:-1] & is_new_line[2:] & ~is_new_line[:-2]]] = 1
     return np.cumsum(breaks)

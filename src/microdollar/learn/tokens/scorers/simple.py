@@ -42,7 +42,7 @@ class Random:
         return np.random.default_rng(self.seed).random(len(tokens))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frequency:
     """The most frequent tokens of the text first; ``rare`` is the other way round.
 
@@ -70,7 +70,7 @@ class Length:
         return counts_in(tokens, ~are_spaces(code_points(tokens.text))).astype(np.float64)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Entropy:
     """The least expected tokens first, by trigrams of tokens with Laplace's rule.
 

@@ -21,16 +21,18 @@ _MONTH = (
     "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
     "|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)"
 )
-_DAY = r"\d{1,2}(?:st|nd|rd|th)?"
+_YEAR = r"(?:,? \d{4})?"
+_NTH = "(?:st|nd|rd|th)?"
+# A digit first, then what is before it: with a boundary first, every character would be tried.
 _DATE = re.compile(
-    r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
-    r"|\b\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}\b"
-    rf"|\b{_DAY} {_MONTH}\b(?:,? \d{{4}})?"
-    rf"|\b{_MONTH}\.? {_DAY}\b(?:,? \d{{4}})?"
-    rf"|\b{_MONTH}\.? \d{{4}}\b"
-    r"|\d{4}年(?:\d{1,2}月(?:\d{1,2}日)?)?"
-    r"|\b\d{1,2}:\d\d(?::\d\d)?(?: ?[AaPp]\.?[Mm]\b)?"
+    r"\d(?<!\w\d)(?:"
+    r"\d{3}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+    r"|\d?[/.-]\d{1,2}[/.-]\d{2,4}\b"
+    rf"|\d?{_NTH} {_MONTH}\b{_YEAR}"
+    r"|\d?:\d\d(?::\d\d)?(?: ?[AaPp]\.?[Mm]\b)?"
+    r")|\d{4}年(?:\d{1,2}月(?:\d{1,2}日)?)?"
 )
+_MONTH_FIRST = re.compile(rf"{_MONTH}\.? (?:\d{{4}}|\d{{1,2}}{_NTH}\b{_YEAR})")
 _NUMBER = re.compile(r"[-+−]?[$€£¥]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?[%‰]?")
 _URL = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.)[^\s<>\"'`|\\^{}]+", re.IGNORECASE)
 # The look-behind admits one start a run of letters: without it, a run is read from each letter.
@@ -101,6 +103,11 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[str], Iterator[tuple[int, in
     return find
 
 
+def _dates(text: str) -> Iterator[tuple[int, int]]:
+    yield from _matches(_DATE)(text)
+    yield from _matches(_MONTH_FIRST)(text)
+
+
 def _urls(text: str) -> Iterator[tuple[int, int]]:
     """URLs without the punctuation of the sentence around them."""
     for match in _URL.finditer(text):
@@ -118,8 +125,7 @@ def _code(text: str) -> Iterator[tuple[int, int]]:
         line_end = text.find("\n", match.end())
         line_end = len(text) if line_end < 0 else line_end
         if not opened:
-            # A line such as ```x``` is a span, not a fence.
-            if marks[0] == "~" or "`" not in text[match.end() : line_end]:
+            if _opens(text, match, line_end):
                 start, opened = match.start(), marks
         elif marks.startswith(opened) and not text[match.end() : line_end].strip():
             yield from _spans_of_code(text, outside, start)
@@ -130,6 +136,15 @@ def _code(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
     else:
         yield from _spans_of_code(text, outside, len(text))
+
+
+def _opens(text: str, fence: re.Match[str], line_end: int) -> bool:
+    """Whether a fence opens a block; ```x``` is a span, and tildes below a line make a heading."""
+    rest = text[fence.end() : line_end].strip()
+    if fence.group(1)[0] == "`":
+        return "`" not in rest
+    before = text.rfind("\n", 0, max(fence.start() - 1, 0)) + 1
+    return bool(rest) or not text[before : fence.start()].strip()
 
 
 def _spans_of_code(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -152,7 +167,7 @@ def _closed_strings(text: str) -> Iterator[tuple[int, int]]:
 
 KINDS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
     "numbers": _matches(_NUMBER),
-    "dates": _matches(_DATE),
+    "dates": _dates,
     "urls": _urls,
     "emails": _matches(_EMAIL),
     "code": _code,

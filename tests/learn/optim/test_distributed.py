@@ -153,7 +153,7 @@ def test_shards_share_the_state(name, folder, worker):
     shapes = [tuple(param.shape) for param in worker["made"]().parameters()]
     columns = sum(matrix.cols for shape in shapes if (matrix := matrix_of(shape)))
     # Column statistics and counters are on both.
-    m_state = worker["OPTIONS"][name].get("m_state", "4bit")
+    m_state = worker["OPTIONS"][name].get("m_state", "2bit")
     want = model_state_bytes(shapes, m_state) + 4 * columns + 4 * len(shapes)
     assert load(folder, "fsdp-2")[name]["state_bytes"] == want
 

@@ -1,6 +1,5 @@
 """Squeeze a text: tokens, their scores, what is protected, the budget, and what is left."""
 
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,17 +11,12 @@ from microdollar.errors import UsageError
 from microdollar.learn.tokens.budget import budget_of, keep_best
 from microdollar.learn.tokens.protect import mask, protected
 from microdollar.learn.tokens.scorers.base import Scorer, make_scorer
+from microdollar.learn.tokens.scorers.sentences import sentence_of_token
 from microdollar.learn.tokens.tokenizers import Tokenizer, Tokens, make_tokenizer
 
 GRANULARITIES = ("token", "sentence")
 """What is kept together: nothing, or whole sentences until one does not fit."""
 NOT_MEASURED = "no model was given that reads the text back"
-
-# A full stop ends a sentence before white space, that of Chinese or Japanese anywhere; an empty
-# line ends what has none. The look-behinds admit one start a run, so the time is linear.
-_END = re.compile(
-    r"(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[」』”’）]*|(?<!\s)(?=[^\S\n]*\n[^\S\n]*\n)"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +81,7 @@ def squeeze(
     tokens = cutter.tokenize(text)
     budget = budget_of(ratio, len(tokens))
     must = mask(tokens, protected(text, protect, kinds))
-    groups = sentence_of(tokens) if granularity == "sentence" else None
+    groups = sentence_of_token(tokens) if granularity == "sentence" else None
     keep = keep_best(chosen.score(tokens), budget, must, groups)
     lost = None if bits_lost is None else bits_lost(tokens, keep)
     return Squeezed(
@@ -100,16 +94,3 @@ def squeeze(
         bits_lost_missing=NOT_MEASURED if lost is None else None,
         seconds=time.perf_counter() - began,
     )
-
-
-def sentence_of(tokens: Tokens) -> npt.NDArray[np.int64]:
-    """The index of the sentence of each token, from 0 on, never falling, shape (n,).
-
-    A sentence ends at a full stop, question or exclamation mark (with closing quotes and
-    brackets) before white space, at those of Chinese and Japanese, and at an empty line.
-    Abbreviations are not known: "Dr. No" is two.
-    """
-    boundaries = np.array([match.end() for match in _END.finditer(tokens.text)], np.int64)
-    sentences = np.searchsorted(boundaries, tokens.starts, side="right")
-    # Boundaries that no token begins after, as within one, must not leave a number out.
-    return np.cumsum(np.diff(sentences, prepend=sentences[:1]) > 0).astype(np.int64)

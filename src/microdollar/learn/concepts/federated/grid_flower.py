@@ -15,7 +15,25 @@ FAILED = 71
 """Code of an error reply: the ClientApp raised."""
 
 
-class InProcessGrid(Grid):
+class OneRunGrid(Grid):
+    """What every Grid of one run has."""
+
+    def set_run(self, run: Run) -> None:
+        """There is one run."""
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """As Flower's own; deprecated there in favour of ``Message(...)``."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+
+class InProcessGrid(OneRunGrid):
     """Clients of one process, one after the other, so that every run gives the same bits.
 
     Args:
@@ -39,24 +57,10 @@ class InProcessGrid(Grid):
         self._replies: dict[str, Message] = {}
         self._ids = count(1)
 
-    def set_run(self, run: Run) -> None:
-        """There is one run."""
-
     @property
     def run(self) -> Run:
         """Of this process."""
         return Run.create_empty(run_id=1)
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """As Flower's own; deprecated there in favour of ``Message(...)``."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         """All clients."""

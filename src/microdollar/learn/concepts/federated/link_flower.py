@@ -24,7 +24,6 @@ from flwr.common.constant import (
     NOOP_FLWR_AID,
     SUPERLINK_NODE_ID,
 )
-from flwr.serverapp import Grid
 from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -39,6 +38,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.main import create_app
 
 from microdollar.errors import UsageError
+from microdollar.learn.concepts.federated.grid_flower import OneRunGrid
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -149,7 +149,7 @@ class FleetServer:
         self._socket.close()
 
 
-class LinkGrid(Grid):
+class LinkGrid(OneRunGrid):
     """Messages of this process to the clients of a :class:`FleetServer`; a context manager.
 
     Flower ends a run whose process doesn't say now and then that it lives: a thread does.
@@ -182,25 +182,11 @@ class LinkGrid(Grid):
         self._stop.set()
         self._heart.join()
 
-    def set_run(self, run: Run) -> None:
-        """There is one run."""
-
     @property
     def run(self) -> Run:
         """As it is now; Flower counts its traffic in it."""
         found: Run = self.state.get_run_info(run_ids=[self._run.run_id])[0]
         return found
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """As Flower's own; deprecated there in favour of ``Message(...)``."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         """Clients that are connected."""

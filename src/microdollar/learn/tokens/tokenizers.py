@@ -183,7 +183,7 @@ def _from_file(file: Path) -> Callable[[str], tuple[list[tuple[int, int]], list[
     try:
         import tokenizers
     except ModuleNotFoundError as error:
-        raise MissingExtraError("tokenizers", "concepts", f"the tokenizer {file}") from error
+        raise MissingExtraError("tokenizers", "tokens", f"the tokenizer {file}") from error
     try:
         loaded = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises no narrower one
@@ -202,7 +202,7 @@ def _from_name(name: str) -> Callable[[str], tuple[list[tuple[int, int]], list[i
     try:
         import transformers
     except ModuleNotFoundError as error:
-        raise MissingExtraError("transformers", "concepts", f"the tokenizer {name}") from error
+        raise MissingExtraError("transformers", "tokens", f"the tokenizer {name}") from error
     try:
         loaded: Any = transformers.AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:

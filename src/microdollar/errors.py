@@ -90,13 +90,12 @@ class MissingExtraError(MicrodollarError):
         package: the import that failed.
         extra: the extra of this distribution that brings it.
         need: what it is needed for.
+        command: what to type; None to install the extra.
     """
 
-    def __init__(self, package: str, extra: str, need: str) -> None:
-        super().__init__(
-            f"{need} needs {package}, which is not installed. "
-            f"Type: pip install 'microdollar[{extra}]'"
-        )
+    def __init__(self, package: str, extra: str, need: str, command: str | None = None) -> None:
+        typed = command or f"pip install 'microdollar[{extra}]'"
+        super().__init__(f"{need} needs {package}, which is not installed. Type: {typed}")
         self.package, self.extra = package, extra
 
 

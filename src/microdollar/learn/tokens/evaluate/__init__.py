@@ -1,0 +1,1 @@
+"""Evaluation: what is lost at exactly equal budgets, on documents that nobody learnt from."""

@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -27,6 +28,8 @@ SCORERS = {
     "stop-words": f"{_HERE}.stop_words:StopWords",
     "self-information": f"{_HERE}.self_information:SelfInformation",
     "textrank": f"{_HERE}.textrank:TextRank",
+    "concept-sentences": f"{_HERE}.concepts:ConceptSentences",
+    "smollm2": f"{_HERE}.language_model:LanguageModel",
 }
 """``module:class`` of each scorer; the class takes keyword arguments only."""
 
@@ -77,7 +80,7 @@ def make_scorer(name: str, **options: Any) -> Scorer:  # noqa: ANN401
     """The scorer called ``name``.
 
     Args:
-        name: one of ``SCORERS`` or ``REVERSED``.
+        name: one of ``SCORERS`` or ``REVERSED``, or the folder of a causal transformer.
         options: keyword arguments of its class, e.g. ``seed`` of ``random``.
 
     Raises:
@@ -86,6 +89,8 @@ def make_scorer(name: str, **options: Any) -> Scorer:  # noqa: ANN401
     """
     names = scorer_names()
     if name not in names:
+        if Path(name).is_dir():
+            return make_scorer("smollm2", model=name, **options)
         raise UnknownNameError("scorer", name, names, f"Scorers: {', '.join(names)}.")
     module, attribute = SCORERS[REVERSED.get(name, name)].split(":")
     factory = getattr(import_module(module), attribute)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microdollar.errors import UnknownNameError, UsageError
-from microdollar.learn.tokens.protect import KINDS, mask, protected
+from microdollar.learn.tokens import protect
+from microdollar.learn.tokens.protect import KINDS, USUAL, mask, protected
 from microdollar.learn.tokens.tokenizers import make_tokenizer
 
 SIGNS = st.text(alphabet="ab1.@-:/\"'`~\\\n \t{}[]$%+“”年wn’t", max_size=60)
@@ -60,6 +61,37 @@ def test_spans_lie_in_the_text_in_order(text):
     spans = protected(text)
     assert spans == sorted(spans)
     assert all(0 <= start < end <= len(text) and kind in KINDS for start, end, kind in spans)
+
+
+FRAGMENTS = [
+    "http://", "https:", "//", "www.", "WwW.", "b.c", "@", "x-y", " ", "\n", "1", "23", "2024", "-",
+    "/", ".", ":", "年", "5月", "May", "Sept", "Sep.", "September. ", " 5", "th", "’t", "n't", "n",
+    "'", "not", "No", "cannot", "can", "wıthout", "é", "_", "$", "−", "%", "E5", "“", "”", "「", "」",
+    "٣", "漢", "pm", " am", "T10:30", "+01:00", "<", ",",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "patterns"),
+    [
+        ("numbers", ["_NUMBER"]),
+        ("dates", ["_DATE", "_MONTH_FIRST"]),
+        ("emails", ["_EMAIL"]),
+        ("negations", ["_NEGATION"]),
+    ],
+)
+@given(text=st.lists(st.sampled_from(FRAGMENTS), max_size=20).map("".join))
+def test_a_search_from_every_character_finds_the_same(kind, patterns, text):
+    spans = [
+        (*match.span(), kind)
+        for pattern in patterns
+        for match in getattr(protect, pattern).finditer(text)
+    ]
+    assert protected(text, kinds=[kind]) == sorted(spans)
+
+
+def test_quotes_are_not_usual():
+    assert set(KINDS) - set(USUAL) == {"quotes"}
 
 
 @pytest.mark.parametrize("name", ["bytes", "words"])

@@ -1,21 +1,27 @@
 """What must not be dropped: spans of numbers, names of things, code and negations.
 
 Each pattern reads a text in linear time, whatever the text: either a match is tried only where
-none can have begun before, or what is tried is consumed. Negations are English ones. Patterns
-of the user take the time that they take.
+none can have begun before, or what is tried is consumed. Patterns are tried only at characters
+that a match can begin at, found for the whole text at once: that takes a tenth of the time of a
+search from every character. Negations are English ones. Patterns of the user take the time that
+they take.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from microdollar.errors import UnknownNameError, UsageError
+from microdollar.learn.tokens.scorers.characters import are_digits, code_points
 from microdollar.learn.tokens.tokenizers import Tokens
 
 Span = tuple[int, int, str]
 """First character, character after the last, kind."""
+Places = npt.NDArray[np.int64]
 
 _MONTH = (
     "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
@@ -23,7 +29,6 @@ _MONTH = (
 )
 _YEAR = r"(?:,? \d{4})?"
 _NTH = "(?:st|nd|rd|th)?"
-# A digit first, then what is before it: with a boundary first, every character would be tried.
 _DATE = re.compile(
     r"\d(?<!\w\d)(?:"
     r"\d{3}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
@@ -34,8 +39,9 @@ _DATE = re.compile(
 )
 _MONTH_FIRST = re.compile(rf"{_MONTH}\.? (?:\d{{4}}|\d{{1,2}}{_NTH}\b{_YEAR})")
 _NUMBER = re.compile(r"[-+−]?[$€£¥]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?[%‰]?")
+_MONTH_BEFORE = re.compile(rf"{_MONTH}\.? \Z")
+_LONGEST_MONTH = len("September. ")
 _URL = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.)[^\s<>\"'`|\\^{}]+", re.IGNORECASE)
-# The look-behind admits one start a run of letters: without it, a run is read from each letter.
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 _CODE = re.compile(r"(?<!`)`+[^`\n]+`+")
@@ -47,6 +53,34 @@ _NEGATION = re.compile(
 _STRING = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*("?)')
 _COLON = re.compile(r"\s*:")
 _QUOTED = re.compile(r"“[^“”\n]*”|«[^«»\n]*»|「[^「」\n]*」|(?<!\w)'[^'\n]*'(?!\w)")
+
+
+@dataclass(slots=True)
+class _Page:
+    """A text with what the finders look for first."""
+
+    text: str
+    points: npt.NDArray[np.uint32] = field(init=False)
+    """Code points, shape (characters,), with a 0 before and two after the text."""
+    numbers: Places = field(init=False)
+    """Characters that runs of digits begin at."""
+
+    def __post_init__(self) -> None:
+        self.points = np.zeros(len(self.text) + 3, np.uint32)
+        self.points[1:-2] = code_points(self.text)
+        digits = are_digits(self.points)
+        self.numbers = np.flatnonzero(digits[1:] & ~digits[:-1])
+
+    def of(self, signs: str) -> Places:
+        """Places of some characters, in order."""
+        found = self.points == ord(signs[0])
+        for sign in signs[1:]:
+            found |= self.points == ord(sign)
+        return np.flatnonzero(found) - 1
+
+    def is_at(self, places: Places, signs: str) -> npt.NDArray[np.bool_]:
+        """Whether each place, -1 to the one after the end, has one of some characters."""
+        return np.isin(self.points[places + 1], [ord(sign) for sign in signs])
 
 
 def protected(
@@ -69,7 +103,8 @@ def protected(
         if kind not in KINDS:
             raise UnknownNameError("kind of protected text", kind, KINDS)
         finders.append((kind, KINDS[kind]))
-    found = [(start, end, kind) for kind, find in finders for start, end in find(text)]
+    page = _Page(text)
+    found = [(start, end, kind) for kind, find in finders for start, end in find(page)]
     for pattern in patterns:
         try:
             compiled = re.compile(pattern)
@@ -85,42 +120,88 @@ def protected(
     return sorted(found)
 
 
-def mask(tokens: Tokens, spans: Iterable[Span]) -> npt.NDArray[np.bool_]:
+def mask(tokens: Tokens, spans: Sequence[Span]) -> npt.NDArray[np.bool_]:
     """The tokens that share a character with a span, shape (n,)."""
-    places = np.array([(start, end) for start, end, _ in spans], np.int64).reshape(-1, 2)
-    places = places[places[:, 0] < places[:, 1]]
-    first = np.searchsorted(tokens.ends, places[:, 0], side="right")
-    after = np.searchsorted(tokens.starts, places[:, 1], side="left")
+    count = len(spans)
+    starts = np.fromiter((span[0] for span in spans), np.int64, count)
+    ends = np.fromiter((span[1] for span in spans), np.int64, count)
+    filled = starts < ends
+    first = np.searchsorted(tokens.ends, starts[filled], side="right")
+    after = np.searchsorted(tokens.starts, ends[filled], side="left")
     n = len(tokens)
     changes = np.bincount(first, minlength=n + 1) - np.bincount(after, minlength=n + 1)
     return np.cumsum(changes)[:n] > 0
 
 
-def _matches(pattern: re.Pattern[str]) -> Callable[[str], Iterator[tuple[int, int]]]:
-    def find(text: str) -> Iterator[tuple[int, int]]:
-        return (match.span() for match in pattern.finditer(text))
+def _tried(
+    pattern: re.Pattern[str], page: _Page, places: Iterable[int], end: int | None = None
+) -> Iterator[tuple[int, int]]:
+    """Matches that begin at some of the places, which are in order; no two overlap."""
+    end = len(page.text) if end is None else end
+    free = 0
+    for place in places:
+        if place >= free and (match := pattern.match(page.text, place, end)):
+            free = match.end()
+            yield match.span()
 
-    return find
+
+def _word_start(text: str, end: int, others: str) -> int:
+    """First of the letters, digits and other characters before a place without a gap."""
+    while end and (text[end - 1].isalnum() or text[end - 1] in others):
+        end -= 1
+    return end
 
 
-def _dates(text: str) -> Iterator[tuple[int, int]]:
-    yield from _matches(_DATE)(text)
-    yield from _matches(_MONTH_FIRST)(text)
+def _numbers(page: _Page) -> Iterator[tuple[int, int]]:
+    starts = page.numbers - page.is_at(page.numbers - 1, "$€£¥")
+    starts -= page.is_at(starts - 1, "-+−")
+    return _tried(_NUMBER, page, starts.tolist())
 
 
-def _urls(text: str) -> Iterator[tuple[int, int]]:
+def _dates(page: _Page) -> Iterator[tuple[int, int]]:
+    wide = page.of("年") - 4
+    yield from _tried(_DATE, page, np.union1d(page.numbers, wide[wide >= 0]).tolist())
+    days = page.numbers[page.is_at(page.numbers - 1, " ")]
+    named = (_MONTH_BEFORE.search(page.text, max(i - _LONGEST_MONTH, 0), i) for i in days.tolist())
+    yield from _tried(_MONTH_FIRST, page, [match.start() for match in named if match])
+
+
+def _urls(page: _Page) -> Iterator[tuple[int, int]]:
     """URLs without the punctuation of the sentence around them."""
-    for match in _URL.finditer(text):
-        yield match.start(), match.start() + len(match.group().rstrip(".,;:!?)]*_"))
+    colons = page.of(":")
+    colons = colons[page.is_at(colons + 1, "/")]
+    schemes = [colons - len(name) for name in ("https", "http", "ftp")]
+    dots = page.of(".")
+    for _ in "www":
+        dots = dots[page.is_at(dots - 1, "wW")] - 1
+    starts = np.unique(np.concatenate([*schemes, dots]))
+    for start, end in _tried(_URL, page, starts[starts >= 0].tolist()):
+        yield start, start + len(page.text[start:end].rstrip(".,;:!?)]*_"))
 
 
-def _code(text: str) -> Iterator[tuple[int, int]]:
+def _emails(page: _Page) -> Iterator[tuple[int, int]]:
+    return _tried(
+        _EMAIL, page, [_word_start(page.text, at, "_.+-") for at in page.of("@").tolist()]
+    )
+
+
+def _code(page: _Page) -> Iterator[tuple[int, int]]:
     """Fenced blocks, and outside of them spans between backticks.
 
     A block that is not closed goes on to the end of the text (CommonMark 0.31, section 4.5).
     """
-    start, opened, outside = 0, "", 0
-    for match in _FENCE.finditer(text):
+    text = page.text
+    signs = page.of("`~")
+    runs = signs[np.diff(signs, prepend=-2) > 1].tolist()
+    ticks = page.of("`")
+    spans = ticks[np.diff(ticks, prepend=-2) > 1].tolist()
+
+    def outside(start: int, end: int) -> Iterator[tuple[int, int]]:
+        inside = spans[bisect_left(spans, start) : bisect_left(spans, end)]
+        return _tried(_CODE, page, inside, end)
+
+    start, opened, closed = 0, "", 0
+    for match in _fences(text, runs):
         marks = match.group(1)
         line_end = text.find("\n", match.end())
         line_end = len(text) if line_end < 0 else line_end
@@ -128,14 +209,22 @@ def _code(text: str) -> Iterator[tuple[int, int]]:
             if _opens(text, match, line_end):
                 start, opened = match.start(), marks
         elif marks.startswith(opened) and not text[match.end() : line_end].strip():
-            yield from _spans_of_code(text, outside, start)
+            yield from outside(closed, start)
             yield start, line_end
-            opened, outside = "", line_end
+            opened, closed = "", line_end
     if opened:
-        yield from _spans_of_code(text, outside, start)
+        yield from outside(closed, start)
         yield start, len(text)
     else:
-        yield from _spans_of_code(text, outside, len(text))
+        yield from outside(closed, len(text))
+
+
+def _fences(text: str, runs: Iterable[int]) -> Iterator[re.Match[str]]:
+    """Three or more of a sign at the begin of a line or after up to three blanks."""
+    for run in runs:
+        start = text.rfind("\n", max(run - 4, 0), run) + 1
+        if run - start < 4 and (match := _FENCE.match(text, start)):
+            yield match
 
 
 def _opens(text: str, fence: re.Match[str], line_end: int) -> bool:
@@ -147,32 +236,47 @@ def _opens(text: str, fence: re.Match[str], line_end: int) -> bool:
     return bool(rest) or not text[before : fence.start()].strip()
 
 
-def _spans_of_code(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    return (match.span() for match in _CODE.finditer(text, start, end))
+def _negations(page: _Page) -> Iterator[tuple[int, int]]:
+    points = page.points | 0x20  # small letters of capital ones
+    first, second, before = points[1:-1], points[2:], points[:-2]
+    starts = (first == ord("n")) & ((second == ord("o")) | (second == ord("e")))
+    starts |= (first == ord("c")) & (second == ord("a"))
+    starts |= (first == ord("w")) & ((second == ord("i")) | (second == ord("ı")))
+    starts &= (before < ord("a")) | (before > ord("z"))
+    signs = page.of("'’")
+    signs = signs[page.is_at(signs - 1, "nN") & page.is_at(signs + 1, "tT")]
+    words = [_word_start(page.text, at, "_") for at in signs.tolist()]
+    places = np.union1d(np.flatnonzero(starts), np.array(words, np.int64))
+    return _tried(_NEGATION, page, places.tolist())
 
 
-def _json_keys(text: str) -> Iterator[tuple[int, int]]:
-    return (span for span in _closed_strings(text) if _COLON.match(text, span[1]))
+def _json_keys(page: _Page) -> Iterator[tuple[int, int]]:
+    return (span for span in _closed_strings(page) if _COLON.match(page.text, span[1]))
 
 
-def _quotes(text: str) -> Iterator[tuple[int, int]]:
+def _quotes(page: _Page) -> Iterator[tuple[int, int]]:
     """Quoted strings that end on their line."""
-    yield from _closed_strings(text)
-    yield from _matches(_QUOTED)(text)
+    yield from _closed_strings(page)
+    yield from _tried(_QUOTED, page, page.of("“«「'").tolist())
 
 
-def _closed_strings(text: str) -> Iterator[tuple[int, int]]:
-    return (match.span() for match in _STRING.finditer(text) if match.group(1))
+def _closed_strings(page: _Page) -> Iterator[tuple[int, int]]:
+    return (match.span() for match in _STRING.finditer(page.text) if match.group(1))
 
 
-KINDS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
-    "numbers": _matches(_NUMBER),
+KINDS: dict[str, Callable[[_Page], Iterator[tuple[int, int]]]] = {
+    "numbers": _numbers,
     "dates": _dates,
     "urls": _urls,
-    "emails": _matches(_EMAIL),
+    "emails": _emails,
     "code": _code,
     "json_keys": _json_keys,
     "quotes": _quotes,
-    "negations": _matches(_NEGATION),
+    "negations": _negations,
 }
 """What finds the spans of each kind."""
+
+USUAL = tuple(kind for kind in KINDS if kind != "quotes")
+"""What is protected unless other kinds are asked for: all but quoted strings. Those are a quarter
+of Python source and half of JSON, so that with them half of the source files here can't be cut
+to 0.3, and prose is quoted by the paragraph."""

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _AFTER_SPACES = 0x3001
 """U+3000 is the last white space in Unicode."""
+_WIDE_DIGITS = 0x660
+"""U+0660 is the first decimal digit beyond ASCII."""
 
 
 def code_points(text: str) -> npt.NDArray[np.uint32]:
@@ -29,6 +31,18 @@ def utf8_lengths(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
 def are_spaces(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
     """Which code points are white space, as ``str.isspace`` has it; shape (characters,)."""
     return _space_table()[np.minimum(points, _AFTER_SPACES)]
+
+
+def are_digits(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+    """Which code points are decimal digits of any script, as ``str.isdecimal`` has it; (n,)."""
+    digits = (points >= ord("0")) & (points <= ord("9"))
+    wide = points[points >= _WIDE_DIGITS]
+    if len(wide):
+        seen = np.flatnonzero(np.bincount(wide))
+        found = [point for point in seen.tolist() if chr(point).isdecimal()]
+        if found:
+            digits |= np.isin(points, found)
+    return digits
 
 
 def counts_in(tokens: "Tokens", chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -7,7 +7,6 @@ beginning of a text scores best.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,35 +18,17 @@ from microdollar.learn.tokens.vocabulary import pieces_of
 Bools = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptSubset:
-    """What the kept tokens score, in per cent."""
-
-    scorer: str
-    ratio: float
-    rouge_1: float | None
-    rouge_l: float | None
-    from_size_alone: float | None
-    """2r / (1 + r) with r the part of ROUGE's words that are kept, mean of documents."""
-    bleu: float | None
-    mean_run: float
-    """Kept tokens in a row, on average: what BLEU sees."""
-
-    def to_json(self) -> dict[str, object]:
-        """A plain dictionary."""
-        return asdict(self)
-
-
-def kept_subset(
-    scorer: str, ratio: float, metrics: TextMetrics, keeps: Sequence[Bools]
-) -> KeptSubset:
-    """Score what was kept as if it were a reconstruction.
+def kept_subset(metrics: TextMetrics, keeps: Sequence[Bools]) -> dict[str, float | None]:
+    """Score what was kept as if it were a reconstruction, in per cent.
 
     Args:
-        scorer: what chose.
-        ratio: that was asked for.
         metrics: of the documents.
         keeps: which tokens of each document are kept.
+
+    Returns:
+        ``rouge_1``, ``rouge_l`` and ``bleu``; ``rouge_by_size``, the mean over documents of
+        2r / (1 + r) with r the part of ROUGE's words that are kept; and ``mean_run``, kept tokens
+        in a row, on average, which BLEU rewards.
     """
     parts = [subset(tokens, keep) for tokens, keep in zip(metrics.documents, keeps, strict=True)]
     found = metrics.score(parts)
@@ -57,15 +38,13 @@ def kept_subset(
     ]
     by_size = 100 * float(np.mean([2 * r / (1 + r) for r in sizes]))
     runs = sum(int(np.count_nonzero(np.diff(keep, prepend=False) & keep)) for keep in keeps)
-    return KeptSubset(
-        scorer=scorer,
-        ratio=ratio,
-        rouge_1=found["rouge_1"],
-        rouge_l=found["rouge_l"],
-        from_size_alone=None if found["rouge_1"] is None else by_size,
-        bleu=found["bleu"],
-        mean_run=sum(int(np.count_nonzero(keep)) for keep in keeps) / max(runs, 1),
-    )
+    return {
+        "rouge_1": found["rouge_1"],
+        "rouge_l": found["rouge_l"],
+        "rouge_by_size": None if found["rouge_1"] is None else by_size,
+        "bleu": found["bleu"],
+        "mean_run": sum(int(np.count_nonzero(keep)) for keep in keeps) / max(runs, 1),
+    }
 
 
 def subset(tokens: Tokens, keep: Bools) -> list[str]:

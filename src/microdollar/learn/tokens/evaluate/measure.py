@@ -12,6 +12,7 @@ from microdollar.errors import BudgetError, CorpusError, UsageError
 from microdollar.learn.base import Progress, silent
 from microdollar.learn.tokens.budget import budget_of, keep_best
 from microdollar.learn.tokens.evaluate.cloze import keep_around, questions
+from microdollar.learn.tokens.evaluate.kept_subset import kept_subset
 from microdollar.learn.tokens.evaluate.recall import KINDS, facts, recalled, same
 from microdollar.learn.tokens.evaluate.text_metrics import TextMetrics
 from microdollar.learn.tokens.protect import mask, protected
@@ -76,6 +77,8 @@ class Outcome:
     cloze_bits: float = 0.0
     texts: dict[str, float | None] = field(default_factory=dict)
     """BLEU, chrF and ROUGE of the reconstruction, in per cent."""
+    subset: dict[str, float | None] = field(default_factory=dict)
+    """Scores of the kept tokens themselves, that say nothing (``kept_subset``)."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; ``Outcome(**it)`` is the same again."""
@@ -197,6 +200,7 @@ def measure(
     if metrics is not None:
         outcome |= _of_readings(items, keeps, read)
         outcome["texts"] = metrics.score(read)
+        outcome["subset"] = kept_subset(metrics, keeps)
         outcome["cloze_questions"], outcome["cloze_right"] = int(cloze[0]), int(cloze[1])
         outcome["cloze_bits"] = float(cloze[2])
     return Outcome(scorer=scored.name, ratio=ratio, **outcome)
@@ -214,7 +218,7 @@ def ask(item: Item, keep: Bools) -> tuple[int, int, float]:
 
 
 def cloze_of_whole(items: Sequence[Item]) -> tuple[int, int, float]:
-    """The cloze where everything but the blanks is kept: what no scorer can beat by much."""
+    """The cloze where all but the blanks is kept: questions, right answers, bits of the answers."""
     found = np.sum([ask(item, ~item.blanks) for item in items], axis=0)
     return int(found[0]), int(found[1]), float(found[2])
 

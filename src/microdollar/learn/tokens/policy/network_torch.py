@@ -1,7 +1,5 @@
 """The same network in torch, to be trained: equal scores up to rounding."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,23 +34,29 @@ class PolicyTwin(nn.Module):
             present: False for padding, shape (B, T).
             draw: random numbers of dropout.
         """
+        hidden = self.hidden(rows, numeric, present, draw)
+        scores: Tensor = hidden @ self.get_parameter("head")
+        return scores + numeric @ self.get_parameter("direct")
+
+    def hidden(
+        self, rows: Tensor, numeric: Tensor, present: Tensor, draw: torch.Generator | None = None
+    ) -> Tensor:
+        """What the scores are made from besides the features, shape (B, T, width)."""
         weight = self.get_parameter
         there = present.unsqueeze(-1)
         x = functional.embedding(rows, weight("table"))
         x = self._drop(x + numeric @ weight("numeric") + weight("start"), draw)
         half = self.config.kernel // 2
         for block, dilation in enumerate(self.config.dilations):
-            normed = _norm(x) * there
             pad = half * dilation
-            padded = functional.pad(normed, (0, 0, pad, pad))
+            padded = functional.pad(_norm(x) * there, (0, 0, pad, pad))
             kernel = weight(f"kernel_{block}")
             y = torch.zeros_like(x)
             for i in range(self.config.kernel):
                 y = torch.addcmul(y, padded[:, i * dilation : i * dilation + x.shape[1]], kernel[i])
             inner = functional.relu(y @ weight(f"up_{block}") + weight(f"bias_{block}"))
             x = x + self._drop(inner @ weight(f"down_{block}"), draw)
-        scores: Tensor = _norm(x) @ weight("head") + numeric @ weight("direct")
-        return scores
+        return _norm(x)
 
     def to_numpy(self) -> PolicyNetwork:
         """The weights as they are now."""
@@ -61,10 +65,6 @@ class PolicyTwin(nn.Module):
             for name in self.config.shapes()
         }
         return PolicyNetwork(config=self.config, weights=weights)
-
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the weights of a ``state_dict``."""
-        self.load_state_dict(dict(weights))
 
     def _drop(self, x: Tensor, draw: torch.Generator | None) -> Tensor:
         if not (self.training and self.dropout):

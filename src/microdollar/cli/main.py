@@ -63,6 +63,11 @@ COMMANDS = {
         "concepts",
         "A small model of sentence vectors that learns on the device.",
     ),
+    "tokens": (
+        "microdollar.cli.tokens",
+        "tokens",
+        "Train what chooses tokens, and measure what is lost.",
+    ),
     "ledger": ("microdollar.cli.ledger", "ledger", "List, show, compare and export past runs."),
     "report": ("microdollar.cli.report", "report", "One HTML page from results."),
     "doctor": (

@@ -1,0 +1,217 @@
+"""Weights of evidence, from documents that were held back from the counts.
+
+Documents are counted in all folds but one, and read in that one. What is not a known piece of the
+others is UNKNOWN there, as it will be in documents that nobody has seen. Weights of single
+contexts make expected gains equal to found ones, by Newton's method: a convex problem of some
+forty numbers. Those of what the text itself keeps are posteriors, by expectation maximisation.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from microdollar.learn.tokens.reconstruct.counted_memory import BESIDE, KINDS
+from microdollar.learn.tokens.reconstruct.counted_reading import (
+    COPIES,
+    FEATURES,
+    SLOTS,
+    Reading,
+    Text,
+    Weights,
+)
+from microdollar.learn.tokens.reconstruct.counted_tables import Counts, Tables
+from microdollar.learn.tokens.reconstruct.masks import draw_masks
+from microdollar.learn.tokens.vocabulary import UNKNOWN
+
+if TYPE_CHECKING:
+    from microdollar.learn.tokens.reconstruct.counted_kernels import Asked
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Keep = npt.NDArray[np.bool_]
+
+FOLDS = 5
+SAMPLE = 5000
+"""Dropped tokens that Newton's method looks at: it adds up products over the whole vocabulary."""
+_STEPS = 4
+_ROUNDS = 20
+_AT_ONCE = 64
+_PRIOR = 5.0
+"""Weight of the prior, in dropped tokens that it may be worth."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Fold:
+    """A held-back document under the tables of the others."""
+
+    reading: Reading
+    text: Text
+
+
+def estimate(
+    documents: Sequence[Ints],
+    looks: Sequence[Ints],
+    pieces: Sequence[Ints],
+    class_of: Ints,
+    distances: int,
+) -> Weights:
+    """The weights that documents give which were held back in turn.
+
+    Args:
+        documents: numbers of their pieces.
+        looks: classes of their pieces as kept ones.
+        pieces: any number for each piece, equal for equal ones, unknown ones too.
+        class_of: class of each number where it is dropped, shape (V,).
+        distances: of contexts.
+    """
+    plain = Weights.plain(distances)
+    folds = [
+        fold
+        for k in range(min(FOLDS, len(documents)))
+        for fold in _folds(documents, looks, pieces, class_of, plain, k, distances)
+    ]
+    if len(documents) < 2 or not folds:
+        return plain
+    weights = replace(_of_contexts(folds, plain, distances), copied=_of_copies(folds))
+    folds = [replace(fold, reading=replace(fold.reading, weights=weights)) for fold in folds]
+    return replace(weights, shares=_of_pairs(folds))
+
+
+def gains(reading: Reading, asked: "Asked", features: Floats, some: slice) -> tuple[Floats, Ints]:
+    """Every feature of every word at some dropped tokens, over the whole vocabulary.
+
+    Returns:
+        Features (m, 3 + 8, V), and which weight each has (m, 3 + 8): those of ``base``, then
+        those of ``contexts`` row by row.
+    """
+    rows, classes, places = asked.pair_rows[some], asked.class_rows[some], asked.places[some]
+    found = np.zeros((len(rows), FEATURES + 2 * SLOTS, reading.words))
+    which = np.zeros(found.shape[:2], np.int64)
+    found[:, :FEATURES] = features
+    which[:, :FEATURES] = np.arange(FEATURES)
+    which[:, FEATURES::2] = FEATURES + 2 * places
+    which[:, FEATURES + 1 :: 2] = FEATURES + 2 * places + 1
+    tables = reading.tables
+    for i, slot in np.argwhere(classes >= 0).tolist():
+        at = FEATURES + 2 * slot
+        found[i, at] = tables.class_gain[classes[i, slot]][reading.class_of]
+        row = rows[i, slot]
+        if row >= 0:
+            entries = slice(tables.pair_start[row], tables.pair_start[row + 1])
+            found[i, at + 1, tables.pair_word[entries]] = tables.pair_gain[entries]
+    return found, which
+
+
+def _folds(
+    documents: Sequence[Ints],
+    looks: Sequence[Ints],
+    pieces: Sequence[Ints],
+    class_of: Ints,
+    plain: Weights,
+    fold: int,
+    distances: int,
+) -> Iterator[_Fold]:
+    inside = [place for place in range(len(documents)) if place % FOLDS != fold]
+    counts = Counts.of(
+        [documents[i] for i in inside], [looks[i] for i in inside], class_of, distances
+    )
+    reading = Reading(
+        tables=Tables.of(counts, class_of), weights=plain, class_of=class_of, distances=distances
+    )
+    for place in range(fold, len(documents), FOLDS):
+        numbers = np.where(counts.words[documents[place]] == 0, UNKNOWN, documents[place])
+        if len(numbers) < 2:
+            continue
+        rng = np.random.default_rng(place)
+        keep = draw_masks(numbers[np.newaxis], counts.words, rng)[0]
+        name = pieces[place].tolist().__getitem__
+        text = Text.of(numbers, looks[place], keep, len(class_of), name)
+        yield _Fold(reading=reading, text=text)
+
+
+def _of_contexts(folds: Sequence[_Fold], plain: Weights, distances: int) -> Weights:
+    """Weights of features, by Newton's method from the plain ones."""
+    prior = np.concatenate([plain.base, plain.contexts.ravel()])
+    theta = prior
+    part = SAMPLE / sum(int(np.count_nonzero(~fold.text.keep)) for fold in folds)
+    for _ in range(_STEPS):
+        slope = -_PRIOR * (theta - prior)
+        curve = _PRIOR * np.eye(len(theta))
+        for number, fold in enumerate(folds):
+            _add(fold, theta, part, number, slope, curve)
+        theta = theta + np.linalg.solve(curve, slope)
+    return replace(
+        plain, base=theta[:FEATURES], contexts=theta[FEATURES:].reshape(SLOTS * distances, 2)
+    )
+
+
+def _add(fold: _Fold, theta: Floats, part: float, seed: int, slope: Floats, curve: Floats) -> None:
+    """Add a document's found minus expected features, and their covariances."""
+    reading, text = fold.reading, fold.text
+    dropped = np.flatnonzero(~text.keep)
+    size = min(len(dropped), int(np.ceil(part * len(dropped))))
+    some = np.random.default_rng(seed).choice(len(dropped), size, replace=False)
+    dropped = dropped[np.sort(some)]
+    asked, _ = reading.asked(text, dropped)
+    features = reading.features(text)
+    for first in range(0, size, _AT_ONCE):
+        chunk = slice(first, first + _AT_ONCE)
+        found, which = gains(reading, asked, features, chunk)
+        logs = reading.tables.log_base + np.einsum("mk,mkv->mv", theta[which], found)
+        chance = np.exp(logs - logs.max(1, keepdims=True))
+        chance /= chance.sum(1, keepdims=True)
+        target = text.numbers[dropped[chunk]]
+        expected = np.einsum("mkv,mv->mk", found, chance)
+        np.add.at(slope, which, found[np.arange(len(target)), :, target] - expected)
+        found *= np.sqrt(chance)[:, np.newaxis]
+        spread = found @ found.transpose(0, 2, 1) - expected[:, :, None] * expected[:, None, :]
+        np.add.at(curve, (which[:, :, None], which[:, None, :]), spread)
+
+
+def _of_copies(folds: Sequence[_Fold]) -> Floats:
+    """Part of dropped unknown pieces that the text keeps elsewhere, by how many it keeps."""
+    again, asked = Weights.plain(1).copied, np.ones(COPIES)
+    for fold in folds:
+        text = fold.text
+        gone = text.pieces[~text.keep & (text.numbers == UNKNOWN)] - fold.reading.words
+        kind = min(int(text.times.sum()).bit_length(), COPIES - 1)
+        again[kind] += np.count_nonzero(gone < len(text.times))
+        asked[kind] += len(gone)
+    return again / asked
+
+
+def _of_pairs(folds: Sequence[_Fold]) -> Floats:
+    """Shares of what the text keeps beside the same pieces, by expectation maximisation."""
+    trained, own, kinds = [], [], []
+    for fold in folds:
+        for _, part, dropped in fold.text.parts():
+            asked, memory = fold.reading.asked(part, dropped)
+            alone, beside = fold.reading.chances(part, dropped, asked, memory)
+            unknown = part.numbers[dropped] == UNKNOWN
+            alone[unknown] *= fold.reading.of_unknown(part)[
+                part.pieces[dropped[unknown]] - fold.reading.words
+            ]
+            trained.append(alone)
+            own.append(beside)
+            kinds.append(np.where(asked.own_rows < 0, -1, asked.kinds))
+    alone, beside, kind = np.concatenate(trained), np.concatenate(own), np.concatenate(kinds)
+    shares = Weights.plain(1).shares
+    for _ in range(_ROUNDS):
+        found, asked_for = _PRIOR * Weights.plain(1).shares, np.full(shares.shape, _PRIOR)
+        share = np.where(kind < 0, 0.0, shares[np.arange(len(BESIDE)), kind])
+        reached = [alone]
+        for place in range(len(BESIDE)):
+            here = share[:, place]
+            reached.append((1 - here) * reached[-1] + here * beside[:, place])
+        left = np.ones(len(alone))
+        for place in reversed(range(len(BESIDE))):
+            posterior = left * share[:, place] * beside[:, place] / reached[place + 1]
+            here = kind[:, place] >= 0
+            found[place] += np.bincount(kind[here, place], posterior[here], KINDS)
+            asked_for[place] += np.bincount(kind[here, place], left[here], KINDS)
+            left = left - posterior
+        shares = found / asked_for
+    return shares

@@ -10,6 +10,7 @@ import click
 from microdollar.cli.options import COUNT, FILE, FOLDER, json_option, print_json
 from microdollar.cli.progress import Bar
 from microdollar.errors import UsageError
+from microdollar.files import whole_file
 from microdollar.units import format_si
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _POLICY = "policy"
     help="Who reads back: counted, infiller, smollm2. Default: MODEL's infiller, else counted.",
 )
 @click.option("--chosen", metavar="NAME", help="Whose differences to the others; else the first.")
-@click.option("--documents", type=COUNT, metavar="N", help="Score the first N documents only.")
+@click.option("--documents", type=COUNT, metavar="N", help="Score N documents only, evenly spaced.")
 @click.option("--bits-only", is_flag=True, help="No reconstruction: no BLEU, ROUGE or recall.")
 @click.option("--protect", multiple=True, metavar="REGEX", help="What every scorer must keep.")
 @click.option("--kinds", metavar="KIND,...", help="What else: numbers, dates, urls, code, ...")
@@ -78,14 +79,17 @@ def evaluate(
     from microdollar.learn.tokens.evaluate import run
     from microdollar.learn.tokens.evaluate.measure import make_items
     from microdollar.learn.tokens.evaluate.readers import open_reading
+    from microdollar.report.tokens import rate_distortion
 
     asked = _ratios(ratios)
     makers = scorer_makers(scorers, model)
     first = next(iter(makers)) if chosen is None else chosen
     if first not in makers:
         raise UsageError(f"--chosen {first} is not among the scorers: {', '.join(makers)}.")
-    if plot is not None and plot.suffix != ".svg":
-        raise UsageError(f"{plot} does not end in .svg. Name a file that does.")
+    if plot is not None:
+        if plot.suffix != ".svg":
+            raise UsageError(f"{plot} does not end in .svg. Name a file that does.")
+        rate_distortion({})  # says now if it can't draw
     with Bar(quiet=as_json) as progress:
         reading = open_reading(
             files, reconstructor, model=model, limit=documents, progress=progress
@@ -107,10 +111,9 @@ def evaluate(
         **found.to_json(first, seed=seed),
     }
     if plot is not None:
-        from microdollar.report.tokens import rate_distortion
-
         title = f"{report['documents']} documents, read back by {reading.readers[0].name}"
-        plot.write_text(rate_distortion({title: report["rows"]}), encoding="utf-8")
+        with whole_file(plot) as file:
+            file.write(rate_distortion({title: report["rows"]}))
     if as_json:
         print_json(report)
     else:

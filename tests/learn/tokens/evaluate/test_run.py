@@ -48,20 +48,11 @@ def test_everything_is_there_in_order(items) -> None:
     }  # fmt: skip
 
 
-def test_known_outcomes_are_not_measured_again(items) -> None:
-    made, done = [], []
-
-    def make():
-        made.append(1)
-        return make_scorer("short")
-
-    first = evaluate(items, {"short": make}, [0.4, 0.6], bits_only=True, done=done.append)
-    assert len(made) == 1 and done == first.outcomes
-    assert first.to_json("short")["cloze_of_whole"]["accuracy"] is None
-    assert first.to_json("short")["kept_subset"] == []
-    known = {("short", 0.4): done[0]}
-    evaluate(items, {"short": make}, [0.4, 0.6], bits_only=True, known=known, done=done.append)
-    assert len(made) == 2 and [each.ratio for each in done] == [0.4, 0.6, 0.6]
-    known["short", 0.6] = done[1]
-    again = evaluate(items, {"short": make}, [0.4, 0.6], bits_only=True, known=known)
-    assert len(made) == 2 and again == first
+def test_bits_alone_are_the_same_bits(items) -> None:
+    makers = {"short": lambda: make_scorer("short")}
+    bits = evaluate(items, makers, [0.4], bits_only=True)
+    both = evaluate(items, makers, [0.4])
+    assert bits.outcomes[0].bits == both.outcomes[0].bits
+    data = bits.to_json("short")
+    assert data["cloze_of_whole"]["accuracy"] is None and data["kept_subset"] == []
+    assert data["rows"][0]["bleu"] is None and not data["signatures"]

@@ -188,14 +188,13 @@ def measure(
         "kept": [int(np.count_nonzero(keep)) for keep in keeps],
         "seconds": scored.seconds + seconds,
     }
-    label = f"{scored.name} at {ratio:g}"
     bits, read, cloze = [], [], np.zeros(3)
     for number, (item, keep, scores) in enumerate(zip(items, keeps, scored.scores, strict=True)):
         bits.append(float(item.reader.bits(item.tokens, keep).sum()))
         if metrics is not None:
             read.append(item.reader.fill(item.tokens, keep))
             cloze += ask(item, keep_around(scores, ratio, item.blanks))
-        progress(number + 1, len(items), label)
+        progress(number + 1, len(items))
     outcome["bits"] = bits
     if metrics is not None:
         outcome |= _of_readings(items, keeps, read)

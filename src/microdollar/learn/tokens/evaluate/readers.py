@@ -70,7 +70,7 @@ def counted(
 
     Args:
         paths: files, folders, or ``python-docs``.
-        limit: score the first so many documents only; the others are still learnt from.
+        limit: score only so many documents, evenly spaced; all others are still learnt from.
         progress: told how far fitting is.
 
     Raises:
@@ -97,8 +97,11 @@ def counted(
         documents += plain
         readers += [halves[number % 2] for number in range(len(plain))]
         words.append(f"the other half of {len(plain)} documents")
+    chosen = _spaced(len(documents), limit)
     return Reading(
-        documents=documents[:limit], readers=readers[:limit], learnt_from=" and ".join(words)
+        documents=[documents[i] for i in chosen],
+        readers=[readers[i] for i in chosen],
+        learnt_from=" and ".join(words),
     )
 
 
@@ -117,7 +120,7 @@ def open_reading(
         reconstructor: one of ``RECONSTRUCTORS`` or the folder of one. None: the infiller in the
             folder of the model, and ``counted`` without a model.
         model: what ``tokens train`` made.
-        limit: score the first so many documents only.
+        limit: score only so many documents, evenly spaced.
         progress: told how far fitting is.
 
     Raises:
@@ -132,6 +135,10 @@ def open_reading(
     if name == "infiller":
         if model is None:
             raise UsageError("the infiller is a part of a model. Give its folder, or a --model.")
+        if not (model / "infiller").is_dir():
+            raise ModelFileError(
+                f"{model} holds no infiller. Name who reads back: --reconstructor counted."
+            )
         name = str(model / "infiller")
     if Path(name).is_dir():
         reader = make_reconstructor(_kind_of(Path(name)), name)
@@ -140,8 +147,15 @@ def open_reading(
         reader = make_reconstructor(name, name)
         learnt_from = "texts of its makers"
     _, test, plain = unseen(paths)
-    documents = [*test, *plain][:limit]
+    every = [*test, *plain]
+    documents = [every[i] for i in _spaced(len(every), limit)]
     return Reading(documents=documents, readers=[reader] * len(documents), learnt_from=learnt_from)
+
+
+def _spaced(n: int, limit: int | None) -> list[int]:
+    """At most ``limit`` of n places, evenly spaced, from the first on."""
+    wanted = n if limit is None else min(limit, n)
+    return [number * n // wanted for number in range(wanted)]
 
 
 def _kind_of(folder: Path) -> str:

@@ -8,7 +8,6 @@ from microdollar.learn.base import Progress, silent
 from microdollar.learn.tokens.evaluate.measure import (
     Item,
     Outcome,
-    Scored,
     cloze_of_whole,
     measure,
     score_items,
@@ -17,7 +16,7 @@ from microdollar.learn.tokens.evaluate.table import differences, rows
 from microdollar.learn.tokens.evaluate.text_metrics import TextMetrics
 from microdollar.learn.tokens.scorers.base import Scorer
 
-Known = Mapping[tuple[str, float], Outcome]
+_LABEL = "evaluating"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +64,6 @@ def evaluate(
     ratios: Sequence[float],
     *,
     bits_only: bool = False,
-    known: Known | None = None,
-    done: Callable[[Outcome], None] = lambda outcome: None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure every scorer at every ratio.
@@ -76,31 +73,20 @@ def evaluate(
         scorers: by the name that rows have; made when it is its turn.
         ratios: parts of the tokens to keep.
         bits_only: no reconstruction, so no text metrics, recall or cloze.
-        known: outcomes that were measured before on the same items.
-        done: told of every new outcome.
         progress: told of documents done, of all scorers and ratios.
 
     Raises:
         BudgetError: if what is protected exceeds a budget.
     """
     metrics = None if bits_only else TextMetrics([item.tokens for item in items])
-    known = known or {}
     outcomes: list[Outcome] = []
     total = len(scorers) * len(ratios) * len(items)
     for name, make in scorers.items():
-        scored: Scored | None = None
+        progress(len(outcomes) * len(items), total, _LABEL)
+        scored = score_items(make(), items, name)
         for ratio in ratios:
-            if (name, ratio) in known:
-                outcomes.append(known[name, ratio])
-                continue
-            before = len(outcomes) * len(items)
-            if scored is None:
-                progress(before, total, f"{name}: scoring")
-                scored = score_items(make(), items, name)
-            outcomes.append(
-                measure(scored, ratio, items, metrics, progress=_after(progress, before, total))
-            )
-            done(outcomes[-1])
+            part = _after(progress, len(outcomes) * len(items), total)
+            outcomes.append(measure(scored, ratio, items, metrics, progress=part))
     return Evaluation(
         outcomes=outcomes,
         cloze=(0, 0, 0.0) if bits_only else cloze_of_whole(items),
@@ -113,6 +99,6 @@ def _after(progress: Progress, before: int, of_all: int) -> Progress:
     """Progress of one outcome as a part of that of all."""
 
     def report(done: float, total: float, label: str = "") -> None:
-        progress(before + done, of_all, label)
+        progress(before + done, of_all, _LABEL)
 
     return report

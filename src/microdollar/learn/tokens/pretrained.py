@@ -85,10 +85,38 @@ class Pretrained:
         """
         import torch
 
-        with torch.inference_mode():
+        with torch.no_grad():
             found = self.model(input_ids=torch.from_numpy(numbers)[None], logits_to_keep=last)
             logits: torch.Tensor = found.logits[0, -last:]
             return logits.log_softmax(-1).div_(np.log(2))
+
+    def pieces(self) -> list[str]:
+        """The characters of each token, shape (vocabulary,); U+FFFD for parts of characters."""
+        size = int(self.model.get_input_embeddings().weight.shape[0])
+        return [self.tokenizer.decode([number]) for number in range(size)]
+
+
+class Continuation:
+    """A text that a model reads on from where it stopped."""
+
+    def __init__(self, model: Pretrained) -> None:
+        self._model, self._states, self.length = model, None, 0
+
+    def read(self, numbers: Ints) -> Floats:
+        """Read more tokens, shape (m,), m at least 1; logits of the next, shape (vocabulary,)."""
+        import torch
+
+        with torch.no_grad():
+            found = self._model.model(
+                input_ids=torch.from_numpy(numbers)[None],
+                past_key_values=self._states,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        self._states = found.past_key_values
+        self.length += len(numbers)
+        logits: Floats = found.logits[0, -1].double().numpy()
+        return logits
 
 
 def load_pretrained(name: str | Path = SMOLLM2) -> Pretrained:

@@ -35,7 +35,7 @@ class Memory:
         from microdollar.learn.tokens.reconstruct.counted_kernels import Own
 
         size = int(pieces[keep].max(initial=0)) + 1
-        keys, starts, found, chances, kinds = [], [np.zeros(1, np.int64)], [], [], []
+        keys, sizes, found, chances, kinds = [], [np.zeros(1, np.int64)], [], [], []
         for step in BESIDE:
             d = abs(step)
             both = np.flatnonzero(keep[:-d] & keep[d:])
@@ -44,11 +44,12 @@ class Memory:
             known, row, distinct = np.unique(pairs // size, return_inverse=True, return_counts=True)
             totals = np.bincount(row, counts, len(known)).astype(np.float64)
             keys.append(known)
-            starts.append(starts[-1][-1] + np.cumsum(distinct))
+            sizes.append(distinct)
             found.append(pairs % size)
             chances.append(counts / totals[row])
             kinds.append(_kinds(totals, distinct))
-        own = Own(np.concatenate(starts), np.concatenate(found), np.concatenate(chances))
+        starts = np.cumsum(np.concatenate(sizes))
+        own = Own(starts, np.concatenate(found), np.concatenate(chances))
         return cls(keys=tuple(keys), own=own, kinds=np.concatenate(kinds))
 
     def rows(self, pieces: Ints, keep: Keep, dropped: Ints) -> Ints:

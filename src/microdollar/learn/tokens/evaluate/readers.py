@@ -97,7 +97,7 @@ def counted(
         documents += plain
         readers += [halves[number % 2] for number in range(len(plain))]
         words.append(f"the other half of {len(plain)} documents")
-    chosen = _spaced(len(documents), limit)
+    chosen = spaced(len(documents), limit)
     return Reading(
         documents=[documents[i] for i in chosen],
         readers=[readers[i] for i in chosen],
@@ -140,19 +140,26 @@ def open_reading(
                 f"{model} holds no infiller. Name who reads back: --reconstructor counted."
             )
         name = str(model / "infiller")
-    if Path(name).is_dir():
-        reader = make_reconstructor(_kind_of(Path(name)), name)
-        learnt_from = f"the texts that {name} was trained on"
-    else:
-        reader = make_reconstructor(name, name)
-        learnt_from = "texts of its makers"
+    reader = open_reader(name)
+    learnt_from = f"the texts that {name} was trained on"
     _, test, plain = unseen(paths)
     every = [*test, *plain]
-    documents = [every[i] for i in _spaced(len(every), limit)]
+    documents = [every[i] for i in spaced(len(every), limit)]
     return Reading(documents=documents, readers=[reader] * len(documents), learnt_from=learnt_from)
 
 
-def _spaced(n: int, limit: int | None) -> list[int]:
+def open_reader(name: str) -> Reconstructor:
+    """A reconstructor that is trained already, by the folder of its model or its name.
+
+    Raises:
+        ModelFileError: if the folder holds none, or a damaged one.
+        UnknownNameError: if it is neither a name nor a folder.
+    """
+    folder = Path(name)
+    return make_reconstructor(_kind_of(folder) if folder.is_dir() else name, folder)
+
+
+def spaced(n: int, limit: int | None) -> list[int]:
     """At most ``limit`` of n places, evenly spaced, from the first on."""
     wanted = n if limit is None else min(limit, n)
     return [number * n // wanted for number in range(wanted)]

@@ -43,7 +43,7 @@ def exact_gradient(ratio=0.5):
     return scores.grad.numpy()
 
 
-def mean_estimate(price, self_critical=False, window=None):
+def mean_estimate(price, self_critical=False, window=None, guess=0.0):
     """The estimator's mean over all pairs of samples, by their probabilities."""
     scores = torch.tensor(SCORES, dtype=torch.float64)
     with torch.no_grad():
@@ -52,9 +52,14 @@ def mean_estimate(price, self_critical=False, window=None):
     for first, second in itertools.product(range(8), repeat=2):
         own = scores.clone().requires_grad_()
         actions = torch.stack([ALL[first], ALL[second]])[:, None]
-        baseline = costs_of(ALL[5])[None] + price * ALL[5][None] if self_critical else None
+        fixed = torch.stack([ALL[5].double(), costs_of(ALL[5])])[:, None]
         gains = advantages(
-            costs_of(actions), actions, price=price, window=window, baseline=baseline
+            costs_of(actions),
+            actions,
+            price=price,
+            window=window,
+            expected=guess * torch.tensor([[1.0, 2.0, 3.0]]),
+            baseline=fixed if self_critical else None,
         )
         policy_loss(logits_of(own), actions, gains, PRESENT).backward()
         total += float(weights[first] * weights[second]) * own.grad.numpy()
@@ -62,11 +67,12 @@ def mean_estimate(price, self_critical=False, window=None):
 
 
 @pytest.mark.parametrize("price", [0.0, 4.0])
+@pytest.mark.parametrize("guess", [0.0, 3.0])
 @pytest.mark.parametrize("self_critical", [False, True])
-def test_the_mean_of_the_estimator_is_the_gradient(price, self_critical):
+def test_the_mean_of_the_estimator_is_the_gradient(price, guess, self_critical):
     exact = exact_gradient()
     assert np.abs(exact).max() > 0.05
-    np.testing.assert_allclose(mean_estimate(price, self_critical), exact, atol=1e-6)
+    np.testing.assert_allclose(mean_estimate(price, self_critical, guess=guess), exact, atol=1e-6)
 
 
 def test_a_window_that_holds_all_that_depends_is_exact_too():

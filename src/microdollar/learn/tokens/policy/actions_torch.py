@@ -76,29 +76,34 @@ def advantages(
     *,
     price: float,
     window: int | None,
+    expected: Tensor,
     baseline: Tensor | None = None,
 ) -> Tensor:
     """What each action cost less than the baseline, shape (K, B, T).
 
-    The costs that count for an action are those near it: the bits of tokens beyond hardly depend
-    on it and would only be noise. Every kept token is charged ``price``: as the expected number
-    of them is fixed, that does not change the expected gradient, but a sample is then not paid
-    for having happened to keep more.
+    Three things take noise out and leave the expected gradient as it is. The costs that count
+    for an action are its own and those near it: the bits of tokens beyond hardly depend on it
+    (this one is exact only if they do not at all). Of the others near, what they were expected to
+    cost when dropped is left out: whether they were is not this action's doing. A kept token is
+    charged ``price``: the expected number of them is fixed.
 
     Args:
         costs: bits lost at each token, shape (K, B, T).
         actions: kept (True) or dropped, shape (K, B, T).
         price: bits that one more kept token saves, about.
         window: see :func:`near`.
-        baseline: costs with their price, shape (B, T); those of the other samples if None.
+        expected: bits of each token if it is dropped, any guess, shape (B, T).
+        baseline: actions to compare with and their costs, (2, B, T); the other samples if None.
     """
-    charged = near(costs + price * actions, window)
-    if baseline is None:
-        samples = len(costs)
-        others = (charged.sum(0, keepdim=True) - charged) / (samples - 1)
-    else:
-        others = near(baseline, window)
-    return others - charged
+
+    def charged(costs: Tensor, actions: Tensor) -> Tensor:
+        surprise = costs - expected * ~actions
+        return near(surprise, window) - surprise + costs + price * actions
+
+    found = charged(costs, actions)
+    if baseline is not None:
+        return charged(baseline[1], baseline[0] > 0) - found
+    return (found.sum(0, keepdim=True) - found) / (len(found) - 1) - found
 
 
 def policy_loss(

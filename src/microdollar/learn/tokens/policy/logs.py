@@ -6,6 +6,7 @@ only the lines, which hold the same.
 
 import json
 import math
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ class Logs:
         self._lines = self._path.open("a", encoding="utf-8")
         self._board: Any = None
         try:
-            from tensorboardX import SummaryWriter
+            writer = import_module("tensorboardX").SummaryWriter
         except ModuleNotFoundError:
             return
-        self._board = SummaryWriter(str(folder), purge_step=after + 1 if after else None)
+        self._board = writer(str(folder), purge_step=after + 1 if after else None)
 
     def write(self, step: int, stage: str, **values: float) -> None:
         """Note some numbers; those that are not finite are left out."""

@@ -38,7 +38,8 @@ def lost_bits(
     bits = torch.zeros(gone.shape)
     filled = (gone.any(1)).nonzero()[:, 0]
     with torch.no_grad():
-        for some in filled.split(rows):
+        for first in range(0, len(filled), rows):
+            some = filled[first : first + rows]
             bits[some] = reader.dropped_bits(numbers[some], ~gone[some])
     whole = bits.reshape(*shape[:-1], total + spare)[..., :total]
     left = gone.reshape(*shape[:-1], total + spare)[..., :total]

@@ -6,14 +6,34 @@ is the score. Squared errors and nothing robust, since it is the mean cost that 
 and costs are skewed. Errors count by how often a target was measured.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from microdollar.learn.tokens.policy.material import Batch
+from microdollar.learn.base import Progress, silent
+from microdollar.learn.gradient.stepwise_torch import rate
+from microdollar.learn.tokens.policy.material import (
+    Batch,
+    Span,
+    draw_spans,
+    make_batch,
+    steps_in_pass,
+)
 from microdollar.learn.tokens.policy.network_torch import PolicyTwin
-from microdollar.learn.tokens.policy.targets_torch import Targets
+from microdollar.learn.tokens.policy.stages_torch import (
+    WARM_UP,
+    Workspace,
+    descend,
+    generator,
+    groups,
+    make_optimizer,
+)
+from microdollar.learn.tokens.policy.targets_torch import Targets, measure, random_masks
 
 BITS = 8.0
 """One of the score: about what targets differ by."""
@@ -71,10 +91,142 @@ class Regression(nn.Module):
         return twin
 
 
-def groups(module: nn.Module, weight_decay: float) -> "list[dict[str, list[Tensor] | float]]":
-    """Parameters for an optimizer; vectors do not decay."""
-    parameters: Sequence[Tensor] = list(module.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+class SupervisedStage:
+    """Readings at masks, and then the regression on what they found.
+
+    Args:
+        work: where it stands.
+        again: at masks that the policy draws rather than by chance.
+    """
+
+    coarse = False
+
+    def __init__(self, work: Workspace, *, again: bool) -> None:
+        self.work, self.again = work, again
+        config = work.config
+        options = config.supervised
+        self.name = "supervised again" if again else "supervised"
+        self.readings = options.policy_readings if again else options.readings
+        self.per_pass = steps_in_pass(work.sizes, config.run.length, options.batch)
+        self.done, self.total = 0, self.readings + options.epochs * self.per_pass
+        self.targets = Targets.empty(work.sizes)
+        self.regression = Regression(PolicyTwin(work.network, options.dropout))
+        self.optimizer = make_optimizer(
+            options.optimizer, groups(self.regression, options.weight_decay), options.learning_rate
+        )
+        self.spans: list[Span] = []
+
+    def step(self, progress: Progress = silent) -> dict[str, float]:
+        """A reading of all documents, or a batch of the regression."""
+        found = self._read(progress) if self.done < self.readings else self._regress()
+        self.done += 1
+        self.coarse = self.done <= self.readings
+        return found
+
+    def _read(self, progress: Progress) -> dict[str, float]:
+        work, config = self.work, self.work.config
+
+        def told(done: int, total: int) -> None:
+            progress(self.done + done / total, self.readings, f"{self.name}: reading")
+
+        before = sum(float(each.sum()) for each in self.targets.own)
+        times = sum(float(each.sum()) for each in self.targets.own_times)
+        rng = np.random.default_rng([config.run.seed, 1 + self.again, self.done])
+        work.reader.eval()
+        measure(
+            self.targets,
+            work.train,
+            work.reader,
+            self._policy_masks() if self.again else random_masks,
+            rng,
+            length=work.reader.config.length,
+            spacing=config.supervised.spacing,
+            told=told,
+        )
+        after = sum(float(each.sum()) for each in self.targets.own)
+        count = sum(float(each.sum()) for each in self.targets.own_times)
+        return {"bits_per_dropped_token": (after - before) / max(count - times, 1)}
+
+    def _policy_masks(self) -> Callable[[Batch, np.random.Generator], npt.NDArray[np.bool_]]:
+        """Noise is added to scores, so that every token is dropped now and then."""
+        work = self.work
+        scores = [work.network.scores(d.features).astype(np.float32) for d in work.train]
+
+        def masks(batch: Batch, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+            noise = rng.logistic(0, work.config.joint.temperature, batch.numbers.shape)
+            noisy = np.where(batch.present, batch.gather(scores) + noise, np.inf)
+            ratios = rng.choice(work.config.joint.ratios, len(noisy))
+            budgets = np.rint((1 - ratios) * batch.present.sum(1)).astype(np.int64)
+            ranks = noisy.argsort(1, kind="stable").argsort(1, kind="stable")
+            return np.asarray(ranks >= budgets[:, None])
+
+        return masks
+
+    def _regress(self) -> dict[str, float]:
+        work, options, config = self.work, self.work.config.supervised, self.work.config
+        step = self.done - self.readings
+        turn, place = divmod(step, self.per_pass)
+        seed = [config.run.seed, 3 + self.again, turn]
+        if place == 0 or not self.spans:
+            self.spans = draw_spans(work.sizes, config.run.length, np.random.default_rng(seed))
+        spans = self.spans[place * options.batch : (place + 1) * options.batch]
+        batch = make_batch(work.train, spans, config.run.length)
+        draw = generator(config.run.seed, 3 + self.again, step)
+        self.regression.train()
+        loss = self.regression.loss(batch, self.targets, draw)
+        steps = self.total - self.readings
+        now = options.learning_rate * rate(step, steps, math.ceil(WARM_UP * steps))
+        norm = descend(self.regression, self.optimizer, loss, now, 1.0)
+        return {"loss": float(loss.detach()), "gradient": norm}
+
+    def finish(self) -> None:
+        """The weight of the influence that loses the fewest bits on validation documents."""
+        work = self.work
+        if not self.total - self.readings:
+            return
+        self.regression.eval()
+        candidates = {
+            weight: self.regression.policy(weight).to_numpy()
+            for weight in (work.config.supervised.influence if self.targets_others else (0.0,))
+        }
+        found = {weight: work.validate(network) for weight, network in candidates.items()}
+        best = min(found, key=lambda weight: found[weight])
+        own = candidates.get(0.0) or self.regression.policy(0.0).to_numpy()
+        mean = float(self.regression.means[0].detach())
+        work.network = candidates[best]
+        work.expected = [
+            np.maximum(BITS * (own.scores(d.features) + mean), 0).astype(np.float32)
+            for d in work.train
+        ]
+        work.history[self.name] = {
+            "influence": best,
+            "validation_bits_per_token": {str(weight): bits for weight, bits in found.items()},
+        }
+
+    @property
+    def targets_others(self) -> bool:
+        """Whether any influence was measured."""
+        return any(times.any() for times in self.targets.influence_times)
+
+    def state(self) -> dict[str, Any]:
+        """Targets, weights and the optimizer's state."""
+        return {
+            "done": self.done,
+            "targets": {
+                name: [torch.from_numpy(each) for each in arrays]
+                for name, arrays in self.targets.arrays().items()
+            },
+            "regression": self.regression.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on."""
+        self.done = state["done"]
+        self.coarse = self.done <= self.readings
+        self.targets = Targets(
+            **{n: [each.numpy() for each in arrays] for n, arrays in state["targets"].items()}
+        )
+        self.regression.load_state_dict(state["regression"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.spans = []

@@ -28,6 +28,7 @@ SCORERS = {
     "stop-words": f"{_HERE}.stop_words:StopWords",
     "self-information": f"{_HERE}.self_information:SelfInformation",
     "textrank": f"{_HERE}.textrank:TextRank",
+    "policy": f"{_HERE}.policy:Policy",
     "concept-sentences": f"{_HERE}.concepts:ConceptSentences",
     "smollm2": f"{_HERE}.language_model:LanguageModel",
 }

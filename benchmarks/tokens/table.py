@@ -25,8 +25,8 @@ def write(reports: Mapping[str, dict[str, Any]], folder: Path) -> None:
         "are read back exactly. Numbers, names, content words: the part that is kept or read back. "
         "Cloze: bits of a blank. Tokens a second: scoring and choosing, CPU time. Positions of the "
         "gaps are known to the reader: at a budget of k of n tokens they cost the same, at most "
-        "log2 C(n, k) bits, whoever chose. `rare+train` and `entropy+train` count the training pages "
-        "again for every document, which their speed includes.",
+        "log2 C(n, k) bits, whoever chose. `rare+train` and `entropy+train` count the training "
+        "pages again for every document, which their speed includes.",
         "",
     ]
     for report in reports.values():

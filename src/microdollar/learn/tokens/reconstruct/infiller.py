@@ -46,6 +46,8 @@ Floats = npt.NDArray[np.float32]
 NETWORK = "infiller"
 """``network`` in the ``config.json`` of a saved model."""
 OPTIMIZERS = ("adamw", "collins")
+KINDS = 6
+"""Of counts that weigh alike: 1, 2 and 3, 4 to 7, ..., 32 and more."""
 BATCH = 16
 """Chunks that are read at once."""
 
@@ -72,12 +74,14 @@ class InfillerConfig:
     """Most tokens that are read together, T; longer texts are read in chunks of it."""
     copying: int = 64
     """Numbers by which a gap is compared with the kept tokens that it may be a copy of."""
+    steps: int = 3
+    """Farthest kept token whose counted company is heard directly."""
     dropout: float = 0.1
     """Chance of a number of the input, of a branch's end or of the output to be missing in all of
     a chunk, in training."""
 
     def __post_init__(self) -> None:
-        for option in ("width", "layers", "heads", "inner", "length", "copying"):
+        for option in ("width", "layers", "heads", "inner", "length", "copying", "steps"):
             if getattr(self, option) < 1:
                 raise UsageError(f"{option} must be at least 1, got {getattr(self, option)}.")
         if self.vocabulary <= SPECIAL:
@@ -103,7 +107,8 @@ class InfillerConfig:
             found |= {f"{name}_{layer}": shape for name, shape in block.items()}
         return found | {
             "norm_scale": (w,), "norm_shift": (w,), "ask_weight": (c, w), "ask_bias": (c,),
-            "answer_weight": (c, w), "copies": (),
+            "answer_weight": (c, w), "copies": (), "slopes": (2 * self.steps, KINDS),
+            "shifts": (2 * self.steps, KINDS),
         }  # fmt: skip
 
     @property
@@ -350,6 +355,14 @@ def _specs(facts: dict[str, Any]) -> dict[str, TensorSpec]:
         raise ValueError(str(error)) from error
     if not isinstance(facts["fingerprint"], str) or not isinstance(facts["training"], dict):
         raise TypeError("fingerprint or training")
-    return {
+    found = {
         name: TensorSpec(dtype="float32", shape=shape) for name, shape in config.shapes().items()
+    }
+    beside = 2 * config.steps * config.vocabulary
+    return found | {
+        "shares": TensorSpec(dtype="float32", shape=(config.vocabulary,)),
+        "pairs_begins": TensorSpec(dtype="int64", shape=(beside + 1,)),
+        "pairs_totals": TensorSpec(dtype="float32", shape=(beside,)),
+        "pairs_pieces": TensorSpec(dtype="int32", shape=("pairs",)),
+        "pairs_counts": TensorSpec(dtype="int32", shape=("pairs",)),
     }

@@ -10,13 +10,19 @@ P(v) = (p(v) + sum over j with piece v of exp(s_j)) / (1 + sum over all j of exp
 """
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from microdollar.learn.tokens.reconstruct.neighbours_torch import (
+    Pairs,
+    TableNats,
+    gather,
+    start_weights,
+)
 from microdollar.learn.tokens.vocabulary import DROPPED, PAD
 
 if TYPE_CHECKING:
@@ -25,8 +31,6 @@ if TYPE_CHECKING:
 
     from microdollar.learn.tokens.reconstruct.infiller import InfillerConfig
 
-ROWS = 256
-"""Places whose probabilities are held at once: 8 MB of them at 8,192 pieces stay in the cache."""
 SHUT = -1e4
 """Score of what must not be looked at: exp of it is 0, and differences of it are numbers."""
 STD = 0.05
@@ -40,6 +44,10 @@ BLOCK = (
     "down_weight", "down_bias",
 )  # fmt: skip
 """Names of a block's weights, before ``_`` and its number."""
+PAIRS = ("begins", "pieces", "counts", "totals")
+"""Fields of the counts, after ``pairs_`` in files."""
+QUIET = 0.2
+"""Scale of the last norm at first, so that the counts are heard."""
 COPIES = -7.0
 """Logarithm of what a kept token starts with: a few hundred of them share a tenth."""
 
@@ -62,6 +70,9 @@ class Infiller(nn.Module):
     ask_bias: Tensor
     answer_weight: Tensor
     copies: Tensor
+    slopes: Tensor
+    shifts: Tensor
+    shares: Tensor
 
     def __init__(self, config: "InfillerConfig", seed: int = 0) -> None:
         super().__init__()
@@ -71,6 +82,8 @@ class Infiller(nn.Module):
         self.draw.manual_seed(seed)
         for name, shape in config.shapes().items():
             self.register_parameter(name, nn.Parameter(self._initial(name, shape)))
+        self.register_buffer("shares", torch.zeros(config.vocabulary))
+        self.count(())
         steps = torch.arange(config.length)
         self._steps = steps[None] - steps[:, None] + config.length - 1
 
@@ -80,12 +93,26 @@ class Infiller(nn.Module):
     ) -> "Infiller":
         """The network of some weights."""
         network = cls(config)
-        network.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
+        tensors = {name: torch.from_numpy(w) for name, w in weights.items()}
+        for name, _ in network.named_buffers():
+            network.register_buffer(name, tensors[name])
+        network.load_state_dict(tensors)
         return network
 
+    def count(self, documents: "Sequence[npt.NDArray[np.int64]]") -> None:
+        """Count what stands beside what in training documents, numbers (n,) each."""
+        pairs = Pairs.of(documents, self.shares, self.config.steps)
+        for name in PAIRS:
+            self.register_buffer(f"pairs_{name}", getattr(pairs, name))
+
+    @property
+    def pairs(self) -> Pairs:
+        """The counts."""
+        return Pairs(**{name: self.get_buffer(f"pairs_{name}") for name in PAIRS})
+
     def weights(self) -> "dict[str, npt.NDArray[np.float32]]":
-        """A copy of all weights by name."""
-        return {name: p.detach().cpu().numpy().copy() for name, p in self.named_parameters()}
+        """A copy of all weights and counts by name."""
+        return {name: p.detach().cpu().numpy().copy() for name, p in self.state_dict().items()}
 
     def _initial(self, name: str, shape: tuple[int, ...]) -> Tensor:
         config = self.config
@@ -93,6 +120,10 @@ class Infiller(nn.Module):
             far = torch.arange(1 - config.length, config.length).abs().clamp(max=FAR)
             slopes = torch.tensor([SLOPES[h % len(SLOPES)] for h in range(config.heads)])
             return -slopes[:, None] * far
+        if name in ("slopes", "shifts"):
+            return start_weights(config.steps)[name == "shifts"]
+        if name == "norm_scale":
+            return torch.full(shape, QUIET)
         if name == "scale":
             return torch.tensor(10.0)
         if name == "copies":
@@ -118,16 +149,21 @@ class Infiller(nn.Module):
         """
         padding = numbers == PAD if padding is None else padding
         hidden = self.hidden(numbers, keep, padding)
-        rows, columns = (~keep & ~padding).nonzero(as_tuple=True)
-        truth = numbers[rows, columns]
+        gaps = (~keep & ~padding).nonzero(as_tuple=True)
+        truth = numbers[gaps]
+        evidence = gather(
+            self.pairs, self.shares, numbers, keep & ~padding, gaps,
+            seen=truth if self.training else None,
+        )  # fmt: skip
         nats: Tensor = TableNats.apply(  # type: ignore[no-untyped-call]
-            hidden[rows, columns], self.table, self.bias, truth
-        )
-        scores = self._copy_scores(hidden, keep & ~padding, rows, columns)
-        right = scores.masked_fill(numbers[rows] != truth[:, None], SHUT).logsumexp(-1)
+            hidden[gaps], self.table, self.bias, truth, *self._evidence_weights(),
+            evidence.gaps, evidence.pieces, evidence.ratios, evidence.kinds,
+        )  # fmt: skip
+        scores = self._copy_scores(hidden, keep & ~padding, *gaps)
+        right = scores.masked_fill(numbers[gaps[0]] != truth[:, None], SHUT).logsumexp(-1)
         nats = functional.softplus(scores.logsumexp(-1)) - torch.logaddexp(-nats, right)
         bits = torch.zeros(numbers.shape, dtype=nats.dtype, device=nats.device)
-        return bits.index_put((rows, columns), nats / math.log(2))
+        return bits.index_put(gaps, nats / math.log(2))
 
     def probabilities(self, numbers: Tensor, keep: Tensor) -> Tensor:
         """P of every number at each dropped place, (dropped, V), in the order of rows.
@@ -138,10 +174,17 @@ class Infiller(nn.Module):
         """
         padding = numbers == PAD
         hidden = self.hidden(numbers, keep, padding)
-        rows, columns = (~keep & ~padding).nonzero(as_tuple=True)
-        chances = functional.linear(hidden[rows, columns], self.table, self.bias).softmax(-1)
-        copies = self._copy_scores(hidden, keep & ~padding, rows, columns).exp()
-        return chances.scatter_add(1, numbers[rows], copies) / (1 + copies.sum(-1, keepdim=True))
+        gaps = (~keep & ~padding).nonzero(as_tuple=True)
+        found = gather(self.pairs, self.shares, numbers, keep & ~padding, gaps)
+        slopes, shifts = self._evidence_weights()
+        logits = functional.linear(hidden[gaps], self.table, self.bias).index_put(
+            (found.gaps, found.pieces),
+            slopes[found.kinds] * found.ratios + shifts[found.kinds],
+            accumulate=True,
+        )
+        copies = self._copy_scores(hidden, keep & ~padding, *gaps).exp()
+        chances = logits.softmax(-1).scatter_add(1, numbers[gaps[0]], copies)
+        return chances / (1 + copies.sum(-1, keepdim=True))
 
     def hidden(self, numbers: Tensor, keep: Tensor, padding: Tensor) -> Tensor:
         """What is known about each place after the last block, (B, T, W)."""
@@ -178,6 +221,12 @@ class Infiller(nn.Module):
         scores: Tensor = (asked * asked.shape[-1] ** -0.5) @ answers.transpose(1, 2)
         return (scores[rows, columns] + self.copies).masked_fill(~kept[rows], SHUT)
 
+    def _evidence_weights(self) -> tuple[Tensor, Tensor]:
+        """b and a of each kind, and a 0 for what says nothing."""
+        return functional.pad(self.slopes.flatten(), (0, 1)), functional.pad(
+            self.shifts.flatten(), (0, 1)
+        )
+
     def _drop(self, x: Tensor) -> Tensor:
         chance = self.config.dropout
         if not (self.training and chance):
@@ -185,49 +234,3 @@ class Infiller(nn.Module):
         # The same numbers at all places of a chunk (Gal and Ghahramani, arXiv 1512.05287).
         mask = torch.empty(len(x), 1, x.shape[-1]).bernoulli_(1 - chance, generator=self.draw)
         return x * mask.mul_(1 / (1 - chance))
-
-
-class TableNats(torch.autograd.Function):
-    """Cross entropy under softmax(hidden table' + bias), without ever holding all probabilities.
-
-    The gradient computes them anew, a few rows at a time: it takes less time than to write and
-    read all of them in memory (Wijmans et al., arXiv 2411.09009, section 4).
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        hidden: Tensor,
-        table: Tensor,
-        bias: Tensor,
-        truth: Tensor,
-    ) -> Tensor:
-        """-ln P(truth), (M,), of hidden (M, W), table (V, W), bias (V,) and truth (M,)."""
-        totals = hidden.new_empty(len(hidden))
-        nats = hidden.new_empty(len(hidden))
-        for i in range(0, len(hidden), ROWS):
-            logits = torch.addmm(bias, hidden[i : i + ROWS], table.T)
-            torch.logsumexp(logits, -1, out=totals[i : i + ROWS])
-            right = logits.gather(1, truth[i : i + ROWS, None])[:, 0]
-            torch.sub(totals[i : i + ROWS], right, out=nats[i : i + ROWS])
-        ctx.save_for_backward(hidden, table, bias, truth, totals)
-        return nats
-
-    @staticmethod
-    def backward(
-        ctx: Any,  # noqa: ANN401
-        change: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Gradients of hidden, table and bias."""
-        hidden, table, bias, truth, totals = ctx.saved_tensors
-        of_hidden, of_table = torch.empty_like(hidden), torch.zeros_like(table)
-        of_bias = torch.zeros_like(bias)
-        for i in range(0, len(hidden), ROWS):
-            some = slice(i, i + ROWS)
-            wrong = torch.addmm(bias, hidden[some], table.T).sub_(totals[some, None]).exp_()
-            wrong.scatter_add_(1, truth[some, None], wrong.new_full((len(wrong), 1), -1.0))
-            wrong.mul_(change[some, None])
-            torch.mm(wrong, table, out=of_hidden[some])
-            of_table.addmm_(wrong.T, hidden[some])
-            of_bias.add_(wrong.sum(0))
-        return of_hidden, of_table, of_bias, None

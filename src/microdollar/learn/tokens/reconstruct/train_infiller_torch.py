@@ -1,7 +1,8 @@
 """Training of the infiller: other cuts and other gaps in every epoch, the best epoch is kept.
 
-What can be counted is not learnt: the output starts with the frequencies of the pieces, the table
-with what stands around each (:mod:`counted_table_torch`).
+What can be counted is not learnt: the output starts with the frequencies of the pieces and with
+what stands beside each (:mod:`neighbours_torch`), the table with what stands around each
+(:mod:`counted_table_torch`). The network learns the rest.
 """
 
 import math
@@ -58,7 +59,9 @@ def fresh_infiller(
     """
     network = Infiller(config, seed)
     with torch.no_grad():
-        network.bias.copy_(torch.from_numpy(unigram_log(vocabulary)))
+        network.shares.copy_(torch.from_numpy(unigram_log(vocabulary)))
+        network.bias.copy_(network.shares)
+        network.count(documents)
         network.table.copy_(STD * counted_table(documents, config.vocabulary, config.width, seed))
     return network
 
@@ -328,7 +331,7 @@ def fit_infiller(
             if saved is not None:
                 saved(fitting.state())
         if fitting.best is not None:
-            fitting.network.load_state_dict(fitting.best)
+            fitting.network.load_state_dict(fitting.best, strict=False)
     return InfillerReconstructor(
         config=config,
         vocabulary=vocabulary,

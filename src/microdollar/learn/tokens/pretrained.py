@@ -7,6 +7,7 @@ is installed without them and never imported: its file is enough. The weights ar
 """
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ _DOCUMENT_START = "<|endoftext|>"
 dialogue instead."""
 _CONTEXT = 1024
 """Tokens, for a model that doesn't say how many it can read (assumed: GPT-2's)."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LAYER = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -64,15 +66,9 @@ class Pretrained:
     def encode(self, text: str) -> tuple[Ints, Ints]:
         """Tokens of a text (m,), and the character after each of them (m,), which doesn't fall.
 
-        Raises:
-            UsageError: if UTF-8 can't hold the text.
+        Surrogates, which UTF-8 can't hold, are read as U+FFFD.
         """
-        try:
-            coded = self.tokenizer.encode(text, add_special_tokens=False)
-        except (UnicodeEncodeError, TypeError) as error:
-            raise UsageError(
-                f"{self.name} can't encode this text: {error}. Give text that UTF-8 can hold."
-            ) from error
+        coded = self.tokenizer.encode(_SURROGATE.sub("\ufffd", text), add_special_tokens=False)
         ends = np.array(coded.offsets, np.int64).reshape(-1, 2)[:, 1]
         return np.array(coded.ids, np.int64), np.maximum.accumulate(ends)
 

@@ -90,9 +90,10 @@ class LanguageModelReconstructor:
         """-log2 P(piece | the kept tokens and all before) of each dropped token, shape (n,).
 
         Raises:
-            UsageError: if the tokens are not those of ``words``.
+            UsageError: if the tokens are not those of ``words``, or ``keep`` is no mask of them.
         """
-        pieces = _pieces_of_words(tokens)
+        _require_words(tokens, keep)
+        pieces = [tokens.piece(i) for i in range(len(tokens))]
         encoded = [self.model.encode(piece)[0] for piece in pieces]
         found = np.zeros(len(tokens))
         for a, b in _chunks(len(tokens)):
@@ -105,9 +106,9 @@ class LanguageModelReconstructor:
         A dropped token becomes one word or sign, by the model's likeliest tokens that make one.
 
         Raises:
-            UsageError: if the tokens are not those of ``words``.
+            UsageError: if the tokens are not those of ``words``, or ``keep`` is no mask of them.
         """
-        _require_words(tokens)
+        _require_words(tokens, keep)
         pieces = [tokens.piece(i) if kept else "" for i, kept in enumerate(keep)]
         encoded = [self.model.encode(piece)[0] for piece in pieces]
         for a, b in _chunks(len(tokens)):
@@ -197,13 +198,11 @@ class LanguageModelReconstructor:
                 if word:
                     allowed &= ~kinds.spaced
                 elif follows_open:
-                    allowed = allowed & kinds.begins
+                    allowed &= kinds.begins
             elif _is_open(word):
                 allowed = kinds.begins | kinds.continues
             else:
                 break
-            if not word:
-                allowed = allowed & kinds.no_mark
             best = int(np.where(allowed, logits, -np.inf).argmax())
             if word.strip() and kinds.begins[best]:
                 break
@@ -222,13 +221,11 @@ class _Kinds:
     may_begin: Bools
     """It may: that, or part of a character, or an apostrophe."""
     single: Bools
-    """It is a piece, white space before it allowed."""
+    """It is a piece, white space before it allowed, and no mark."""
     spaced: Bools
     """It begins with white space."""
     blank: Bools
     """It is only white space."""
-    no_mark: Bools
-    """It doesn't stand for a dropped token."""
     continues: Bools
     """After a letter it makes the word longer, and is whole."""
 
@@ -239,6 +236,7 @@ class _Kinds:
         blank = np.array([piece.isspace() for piece in pieces])
         spaced = np.array([piece[:1].isspace() for piece in pieces])
         padded = np.array([piece[-1:].isspace() for piece in pieces])
+        marks = np.array([piece.strip() == MARK.strip() for piece in pieces])
         counts, _ = _cut(pieces)
         letter_counts, firsts = _cut([f"a{piece}" for piece in pieces])
         begins = (firsts == 1) & ~unsure
@@ -246,10 +244,9 @@ class _Kinds:
             pieces=pieces,
             begins=begins,
             may_begin=begins | unsure,
-            single=(counts == 1) & ~padded & ~parts,
+            single=(counts == 1) & ~padded & ~parts & ~marks,
             spaced=spaced,
             blank=blank & ~parts,
-            no_mark=np.array([piece != MARK for piece in pieces]),
             continues=(letter_counts == 1) & ~padded & ~unsure,
         )
 
@@ -279,14 +276,14 @@ def _chunks(n: int) -> list[tuple[int, int]]:
     return [(a, min(a + CHUNK, n)) for a in range(0, n, CHUNK)]
 
 
-def _require_words(tokens: Tokens) -> None:
+def _require_words(tokens: Tokens, keep: Keep) -> None:
+    if keep.shape != (len(tokens),) or keep.dtype != np.bool_:
+        raise UsageError(
+            f"keep has shape {keep.shape} and type {keep.dtype} for {len(tokens)} tokens. "
+            "Give one truth value for each."
+        )
     if not np.array_equal(Words().tokenize(tokens.text).ends, tokens.ends):
         raise UsageError(
             "a language model reads back tokens of words, and these are others. "
             "Use the tokenizer words."
         )
-
-
-def _pieces_of_words(tokens: Tokens) -> list[str]:
-    _require_words(tokens)
-    return [tokens.piece(i) for i in range(len(tokens))]

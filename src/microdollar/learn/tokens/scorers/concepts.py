@@ -60,14 +60,9 @@ class ConceptSentences:
         return self._centrality(sentences)[sentence[tokens.starts]]
 
     def _centrality(self, sentences: list[str]) -> Scores:
-        encoder = self._ready
+        encoder = self._ready or _counted(sentences)
         if encoder is None:
-            from microdollar.learn.concepts.counted import fit
-
-            try:
-                encoder = fit(sentences)
-            except CorpusError:  # too few sentences for any vector: all alike
-                return np.zeros(len(sentences))
+            return np.zeros(len(sentences))
         vectors = encoder.encode(sentences).astype(np.float64)
         own = (vectors * vectors).sum(1)  # 1, or 0 where nothing of a sentence is known
         found: Scores = (vectors @ vectors.sum(0) - own) / max(len(vectors) - 1, 1)
@@ -85,3 +80,15 @@ def _ready(encoder: "Encoder | str | None") -> "Encoder | None":
     if isinstance(encoder, str):
         return None if encoder == COUNTED else make_encoder(encoder)
     return encoder
+
+
+def _counted(sentences: list[str]) -> "Encoder | None":
+    """Learnt from the sentences, of as many dimensions as they are enough for; None if of none."""
+    from microdollar.learn.concepts.counted import fit
+
+    for dim in (None, 8, 4, 2):
+        try:
+            return fit(sentences, dim=dim)
+        except CorpusError:
+            continue
+    return None

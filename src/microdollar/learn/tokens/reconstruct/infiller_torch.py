@@ -1,11 +1,12 @@
 """The network that reads dropped tokens from the kept ones around them, on torch operators.
 
 A bidirectional encoder (Devlin et al., BERT, arXiv 1810.04805) of pre-norm blocks with GELU, over
-chunks with a mark in place of each dropped token. Three things make it learn from little text:
-attention starts with a liking for neighbours that it may change by distance (Raffel et al., T5,
-arXiv 1910.10683, section 2.1, without buckets); the table of the input is that of the output; and
-a gap may be a copy of a kept token of the chunk (Merity et al., pointer sentinel mixture models,
-arXiv 1609.07843): with vocabulary probabilities p and scores s of the kept tokens j,
+chunks with a mark in place of each dropped token. What makes it learn from little text: what was
+counted beside kept neighbours is part of its logits (:mod:`neighbours_torch`); attention starts
+with a liking for neighbours that it may change by distance (Raffel et al., T5, arXiv 1910.10683,
+section 2.1, without buckets); the table of the input is that of the output; and a gap may be a
+copy of a kept token of the chunk (Merity et al., pointer sentinel mixture models, arXiv
+1609.07843): with vocabulary probabilities p and scores s of the kept tokens j,
 P(v) = (p(v) + sum over j with piece v of exp(s_j)) / (1 + sum over all j of exp(s_j)).
 """
 
@@ -137,7 +138,14 @@ class Infiller(nn.Module):
             std /= 2  # they end a branch
         return torch.empty(shape).normal_(std=std, generator=self.draw)
 
-    def dropped_bits(self, numbers: Tensor, keep: Tensor, padding: Tensor | None = None) -> Tensor:
+    def dropped_bits(
+        self,
+        numbers: Tensor,
+        keep: Tensor,
+        padding: Tensor | None = None,
+        *,
+        counted: bool | None = None,
+    ) -> Tensor:
         """-log2 P of each dropped token given the kept ones, (B, T); 0 for kept and padding.
 
         Without the spelling of unknown pieces. Gradients flow to the weights.
@@ -146,14 +154,17 @@ class Infiller(nn.Module):
             numbers: of all tokens, int64 (B, T), T up to ``config.length``.
             keep: which are kept, bool (B, T).
             padding: what is no token; where ``numbers`` is ``PAD`` if None.
+            counted: whether these are training texts, from whose counts each gap must be taken
+                out before it is read; in training mode if None.
         """
+        counted = self.training if counted is None else counted
         padding = numbers == PAD if padding is None else padding
         hidden = self.hidden(numbers, keep, padding)
         gaps = (~keep & ~padding).nonzero(as_tuple=True)
         truth = numbers[gaps]
         evidence = gather(
             self.pairs, self.shares, numbers, keep & ~padding, gaps,
-            seen=truth if self.training else None,
+            seen=truth if counted else None,
         )  # fmt: skip
         nats: Tensor = TableNats.apply(  # type: ignore[no-untyped-call]
             hidden[gaps], self.table, self.bias, truth, *self._evidence_weights(),

@@ -63,6 +63,11 @@ COMMANDS = {
         "concepts",
         "A small model of sentence vectors that learns on the device.",
     ),
+    "squeeze": (
+        "microdollar.cli.squeeze",
+        "squeeze",
+        "Keep an exact part of a text's tokens.",
+    ),
     "tokens": (
         "microdollar.cli.tokens",
         "tokens",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from microdollar.errors import BudgetError, UsageError
 from microdollar.learn.tokens.budget import budget_of
-from microdollar.learn.tokens.protect import mask, protected
+from microdollar.learn.tokens.protect import USUAL, mask, protected
 from microdollar.learn.tokens.scorers.sentences import sentence_of_token
 from microdollar.learn.tokens.squeeze import NOT_MEASURED, squeeze
 from microdollar.learn.tokens.tokenizers import make_tokenizer
@@ -38,7 +38,7 @@ class Lengths:
 @given(text=TEXTS, ratio=RATIOS)
 def test_the_budget_is_met_exactly_and_protected_spans_stay(tokenizer, granularity, text, ratio):
     tokens = make_tokenizer(tokenizer).tokenize(text)
-    must = mask(tokens, protected(text, ["Title"]))
+    must = mask(tokens, protected(text, ["Title"], USUAL))
     budget = budget_of(ratio, len(tokens))
     options = {"scorer": Lengths(), "tokenizer": tokenizer, "granularity": granularity}
     if must.sum() > budget:
@@ -64,14 +64,47 @@ def test_scorers_by_name_are_used():
     assert squeeze(text, 0.5, scorer="last").text == " gamma delta"
 
 
+class EightEach:
+    """A reconstructor of this test: eight bits for each dropped token."""
+
+    name, given = "eight", "nothing"
+
+    def bits(self, tokens, keep):
+        return np.where(keep, 0.0, 8.0)
+
+    def fill(self, tokens, keep):
+        return [tokens.piece(i) if keep[i] else "?" for i in range(len(tokens))]
+
+
 def test_bits_lost_are_counted_or_the_reason_is_said():
     text = "one two three four"
     without = squeeze(text, 0.5, scorer=Lengths())
     assert (without.bits_lost, without.bits_lost_missing) == (None, NOT_MEASURED)
-    with_ = squeeze(
-        text, 0.5, scorer=Lengths(), bits_lost=lambda tokens, keep: 8.0 * (len(tokens) - keep.sum())
-    )
+    with_ = squeeze(text, 0.5, scorer=Lengths(), reconstructor=EightEach())
     assert (with_.bits_lost, with_.bits_lost_missing) == (16.0, None)
+
+
+@given(TEXTS, st.floats(0, 200))
+def test_as_few_are_kept_as_the_bits_allow(text, bits):
+    got = squeeze(text, max_bits_lost=bits, scorer=Lengths(), reconstructor=EightEach())
+    must = int(mask(got.cut, protected(text, kinds=USUAL)).sum())
+    least = max(got.tokens - int(bits // 8), must, min(got.tokens, 1))
+    assert got.kept == got.budget == least
+    assert got.bits_lost == 8 * (got.tokens - least) <= bits
+
+
+def test_the_error_says_what_takes_the_budget_and_what_to_give():
+    text = "one 2 three 4 five not seven eight nine ten"
+    with pytest.raises(BudgetError) as caught:
+        squeeze(text, 0.2, scorer=Lengths())
+    assert str(caught.value) == (
+        "3 tokens are protected, but the budget is 2 of 10 (numbers 2, negations 1). "
+        "Give a ratio of 0.3 or more, or kinds without numbers."
+    )
+    assert squeeze(text, 0.3, scorer=Lengths()).text == " 2 4 not"
+    assert squeeze(text, 0.2, scorer=Lengths(), kinds=["negations"]).kept == 2
+    with pytest.raises(BudgetError, match=r"\(pattern 3\).*fewer patterns"):
+        squeeze(text, 0.2, scorer=Lengths(), kinds=[], protect=["one|two|three|five"])
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -87,6 +120,13 @@ def test_bad_options_are_refused():
         squeeze("", 0.0, scorer=Lengths())
     with pytest.raises(UsageError, match="no regular expression"):
         squeeze("a", 0.5, scorer=Lengths(), protect=["["])
+    for options in ({}, {"ratio": 0.5, "max_bits_lost": 1.0}):
+        with pytest.raises(UsageError, match="either a ratio or max_bits_lost"):
+            squeeze("a", **options)
+    with pytest.raises(UsageError, match="needs a reconstructor"):
+        squeeze("a", max_bits_lost=1.0)
+    with pytest.raises(UsageError, match="-1.0 bits may be lost"):
+        squeeze("a", max_bits_lost=-1.0, scorer=Lengths(), reconstructor=EightEach())
 
 
 @given(TEXTS, st.sampled_from(["bytes", "words"]))

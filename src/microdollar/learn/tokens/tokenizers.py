@@ -67,10 +67,14 @@ class Tokens:
 
     def join(self, keep: BoolArray) -> str:
         """The text of the kept tokens, shape (n,), copied exactly."""
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], keep, [False]]).astype(np.int8)))
+        return "".join(self.text[a:b] for a, b in self.runs(keep))
+
+    def runs(self, chosen: BoolArray) -> list[tuple[int, int]]:
+        """First character and the one after the last of each run of chosen tokens, (n,)."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8)))
         firsts = self.starts[edges[::2]].tolist()
         lasts = self.ends[edges[1::2] - 1].tolist()
-        return "".join(self.text[a:b] for a, b in zip(firsts, lasts, strict=True))
+        return list(zip(firsts, lasts, strict=True))
 
 
 class Tokenizer(Protocol):

@@ -87,7 +87,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(documents, whole, tmp_path, 
         expected_folder = tmp_path / "collins"
         train(documents, expected_folder, options)
     folder, kills = tmp_path / "model", 0
-    for after in (20, 4, 23, 30, 30, 30, 400):
+    for after in (12, 4, 9, 9, 9, 12, 400):
         try:
             train(documents, folder, options, resume=True, progress=killer(after))
         except KilledError:

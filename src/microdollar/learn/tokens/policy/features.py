@@ -5,7 +5,7 @@ Nothing here looks at a model: all of it is known from the text and the counts o
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,7 @@ class Features:
 
 
 def features(tokens: "Tokens", vocabulary: "Vocabulary", *, known: int, buckets: int) -> Features:
-    """Features of all tokens of a text.
+    """Features of all tokens of a text that the vocabulary was not made from.
 
     Args:
         tokens: cut by the tokenizer of the vocabulary.
@@ -64,17 +64,38 @@ def features(tokens: "Tokens", vocabulary: "Vocabulary", *, known: int, buckets:
     if known <= UNKNOWN or buckets < 1:
         raise UsageError(f"known is {known} and buckets {buckets}. Give at least 3 and 1.")
     numbers = vocabulary.numbers(tokens)
-    own = (numbers < known) & (numbers != UNKNOWN)
-    rows = np.where(own, numbers, known + tokens.ids % buckets)
-    numeric = np.empty((len(tokens), len(NUMERIC)), np.float32)
+    counts = np.where(numbers == UNKNOWN, 0, vocabulary.counts[numbers])
+    spelled_bits = vocabulary.spelled_bits(tokens)
+    return from_counts(tokens, numbers, counts, spelled_bits, known=known, buckets=buckets)
+
+
+def from_counts(
+    tokens: "Tokens",
+    numbers: Ints,
+    counts: Ints,
+    spelled_bits: "npt.NDArray[np.floating[Any]]",
+    *,
+    known: int,
+    buckets: int,
+) -> Features:
+    """Features from what is known of the pieces, shape (n,) each.
+
+    Args:
+        tokens: of a whole text.
+        numbers: of the vocabulary.
+        counts: how often each piece was seen in other texts, 0 for ``UNKNOWN``.
+        spelled_bits: bits that spelling takes, 0 for known pieces.
+        known: see :func:`features`.
+        buckets: see :func:`features`.
+    """
     unknown = numbers == UNKNOWN
-    counts = np.where(unknown, 0, vocabulary.counts[numbers])
-    in_text, before, back, ahead = repetition(tokens.ids)
-    for column, values in enumerate((counts, in_text, before, back, ahead)):
+    rows = np.where((numbers < known) & ~unknown, numbers, known + tokens.ids % buckets)
+    numeric = np.empty((len(tokens), len(NUMERIC)), np.float32)
+    for column, values in enumerate((counts, *repetition(tokens.ids))):
         numeric[:, column] = values
     np.log1p(numeric[:, :5], out=numeric[:, :5])
     numeric[:, :5] /= _LOG_SCALES
-    numeric[:, 6] = vocabulary.spelled_bits(tokens) / 32
+    numeric[:, 6] = spelled_bits / 32
     numeric[:, 7] = unknown
     numeric[:, (5, *range(8, 15))] = _shapes(tokens)
     numeric[:, 15] = (np.arange(len(tokens)) + 0.5) / max(len(tokens), 1)

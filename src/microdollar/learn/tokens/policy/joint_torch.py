@@ -17,8 +17,10 @@ from microdollar.learn.tokens.policy.stages_torch import (
     generator,
     groups,
     make_optimizer,
+    reader_of,
+    reading_seen,
+    weights_of,
 )
-from microdollar.learn.tokens.reconstruct.infiller_torch import Infiller
 from microdollar.learn.tokens.reconstruct.masks import draw_masks
 from microdollar.learn.tokens.reconstruct.train_infiller_torch import train_step
 from microdollar.learn.tokens.vocabulary import PAD
@@ -49,8 +51,7 @@ class JointStage:
         self.optimizer = make_optimizer(
             options.optimizer, groups(self.twin, options.weight_decay), options.learning_rate
         )
-        self.reader = Infiller(work.reader.config)
-        self.reader.load_state_dict(work.reader.state_dict())
+        self.reader = reader_of(work.reader.config, weights_of(work.reader))
         self.reader_optimizer = make_optimizer(
             options.reconstructor_optimizer,
             groups(self.reader, work.config.infiller_training.weight_decay),
@@ -78,7 +79,6 @@ class JointStage:
             np.random.default_rng([run.seed, _SEED, 1, self.done]).integers(len(options.ratios))
         )
         draw = generator(run.seed, _SEED, self.done)
-        self.reader.eval()
         self.twin.train()
         self.optimizer.zero_grad()
         played: list[Played] = []
@@ -105,17 +105,18 @@ class JointStage:
 
     def _play(self, batch: Batch, which: int, draw: torch.Generator) -> Played:
         options = self.work.config.joint
-        played = play(
-            self.twin,
-            self.reader,
-            batch,
-            torch.from_numpy(batch.gather(self.work.expected)),
-            ratio=options.ratios[which],
-            price=self.prices[which],
-            length=self.reader.config.length,
-            options=options,
-            draw=draw,
-        )
+        with reading_seen(self.reader) as reader:
+            played = play(
+                self.twin,
+                reader,
+                batch,
+                torch.from_numpy(batch.gather(self.work.expected)),
+                ratio=options.ratios[which],
+                price=self.prices[which],
+                length=reader.config.length,
+                options=options,
+                draw=draw,
+            )
         torch.autograd.backward(played.loss / options.accumulation)
         return played
 
@@ -153,7 +154,7 @@ class JointStage:
         """The best policy, and the reconstructor as it is now."""
         self.twin.load_state_dict(self.best)
         self.work.network = self.twin.to_numpy()
-        self.work.reader.load_state_dict(self.reader.state_dict())
+        self.work.reader = self.reader
         self.work.history[self.name] = {
             "validation_bits_per_token": [list(pair) for pair in self.curve],
             "step": min(self.curve, key=lambda pair: pair[1])[0] if self.curve else 0,
@@ -165,7 +166,7 @@ class JointStage:
             "done": self.done,
             "twin": self.twin.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "reader": self.reader.state_dict(),
+            "reader": weights_of(self.reader),
             "reader_optimizer": self.reader_optimizer.state_dict(),
             "prices": self.prices,
             "curve": self.curve,
@@ -178,5 +179,7 @@ class JointStage:
         self.curve = [(step, bits) for step, bits in state["curve"]]
         self.twin.load_state_dict(state["twin"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.reader.load_state_dict(state["reader"])
+        with torch.no_grad():
+            for name, parameter in self.reader.named_parameters():
+                parameter.copy_(state["reader"][name])
         self.reader_optimizer.load_state_dict(state["reader_optimizer"])

@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from microdollar.learn.tokens.policy.features import Features, features
+from microdollar.learn.tokens.policy.features import Features, from_counts
 from microdollar.learn.tokens.policy.network import PolicyConfig
 from microdollar.learn.tokens.tokenizers import Tokens
-from microdollar.learn.tokens.vocabulary import PAD, Vocabulary
+from microdollar.learn.tokens.vocabulary import PAD, SPECIAL, UNKNOWN, Vocabulary
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -32,14 +32,39 @@ class Material:
     """Of the whole document, so that a part of it has the features that it has in use."""
 
     @classmethod
-    def of(cls, tokens: Tokens, vocabulary: Vocabulary, config: PolicyConfig) -> "Material":
-        """Prepare a document that the vocabulary's tokenizer has cut."""
+    def of(
+        cls, tokens: Tokens, vocabulary: Vocabulary, config: PolicyConfig, *, seen: bool = False
+    ) -> "Material":
+        """Prepare a document that the vocabulary's tokenizer has cut.
+
+        Args:
+            tokens: of the document.
+            vocabulary: of the training documents.
+            config: sizes of the policy.
+            seen: whether this is one of them. Then its own counts are left out, and pieces of no
+                other document are unknown, as most of a new text's rare pieces are.
+        """
+        numbers = vocabulary.numbers(tokens)
+        counts = vocabulary.counts.copy()
+        if seen:
+            counts -= np.bincount(numbers, minlength=len(counts))
+        counts[:SPECIAL] = 0
+        left = counts > 0
+        numbers = np.where(left[numbers], numbers, UNKNOWN)
+        pieces = ("", "", "", *(vocabulary.pieces[i] for i in np.flatnonzero(left)))
+        others = Vocabulary(
+            pieces, np.r_[0, 0, 0, counts[left]], vocabulary.spelling, vocabulary.tokenizer
+        )
+        spelled = others.spelled_bits(tokens).astype(np.float32)
         return cls(
             tokens=tokens,
-            numbers=vocabulary.numbers(tokens),
-            spelled_bits=vocabulary.spelled_bits(tokens).astype(np.float32),
-            features=features(tokens, vocabulary, known=config.known, buckets=config.buckets),
-        )
+            numbers=numbers,
+            spelled_bits=spelled,
+            features=from_counts(
+                tokens, numbers, counts[numbers], spelled,
+                known=config.known, buckets=config.buckets,
+            ),
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.numbers)

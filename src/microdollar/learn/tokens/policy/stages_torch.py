@@ -1,8 +1,9 @@
 """The stages of a training, each of steps that follow from the seed, the step and its state."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from microdollar.learn.tokens.policy.config import TrainConfig
 from microdollar.learn.tokens.policy.material import Material
 from microdollar.learn.tokens.policy.network import PolicyNetwork, initial
 from microdollar.learn.tokens.policy.validation_torch import bits_per_dropped_token
+from microdollar.learn.tokens.reconstruct.infiller import InfillerConfig
 from microdollar.learn.tokens.reconstruct.infiller_torch import Infiller
 from microdollar.learn.tokens.reconstruct.train_infiller_torch import Fitting
 from microdollar.learn.tokens.vocabulary import Vocabulary
@@ -70,7 +72,7 @@ class Workspace:
         """Of all that stages change; ``torch.save`` can write it."""
         return {
             "network": {n: torch.from_numpy(w) for n, w in self.network.weights.items()},
-            "reader": self.reader.state_dict(),
+            "reader": weights_of(self.reader),
             "expected": [torch.from_numpy(each) for each in self.expected],
             "history": self.history,
         }
@@ -79,9 +81,34 @@ class Workspace:
         """Go on where :meth:`state` was taken."""
         weights = {name: tensor.numpy() for name, tensor in state["network"].items()}
         self.network = PolicyNetwork(config=self.config.policy, weights=weights)
-        self.reader.load_state_dict(state["reader"])
+        self.reader = reader_of(self.reader.config, state["reader"])
         self.expected = [tensor.numpy() for tensor in state["expected"]]
         self.history = state["history"]
+
+
+def weights_of(reader: Infiller) -> dict[str, torch.Tensor]:
+    """Weights and counts of a reconstructor, copied."""
+    return {name: torch.from_numpy(weight) for name, weight in reader.weights().items()}
+
+
+def reader_of(config: InfillerConfig, weights: dict[str, torch.Tensor]) -> Infiller:
+    """The reconstructor of what :func:`weights_of` gave, with a copy of it."""
+    return Infiller.of(config, {name: w.numpy().copy() for name, w in weights.items()})
+
+
+@contextmanager
+def reading_seen(reader: Infiller) -> Iterator[Infiller]:
+    """A reconstructor as it reads documents of its training: their own counts are left out.
+
+    That is how it reads while training; but nothing is dropped out of it here.
+    """
+    config, training = reader.config, reader.training
+    reader.config = replace(config, dropout=0.0)
+    try:
+        yield reader.train()
+    finally:
+        reader.config = config
+        reader.train(training)
 
 
 class Stage(Protocol):
@@ -136,7 +163,9 @@ class ReconstructorStage:
         """The best epoch."""
         best = self.fitting.best
         if best is not None:
-            self.work.reader.load_state_dict(best)
+            # It has the weights, but not the counts, which stay.
+            self.fitting.network.load_state_dict(best, strict=False)
+        self.work.reader = self.fitting.network
         self.work.history[self.name] = self.fitting.facts()
 
     def state(self) -> dict[str, Any]:

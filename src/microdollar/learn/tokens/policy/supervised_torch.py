@@ -32,6 +32,7 @@ from microdollar.learn.tokens.policy.stages_torch import (
     generator,
     groups,
     make_optimizer,
+    reading_seen,
 )
 from microdollar.learn.tokens.policy.targets_torch import Targets, measure, random_masks
 
@@ -132,17 +133,17 @@ class SupervisedStage:
         before = sum(float(each.sum()) for each in self.targets.own)
         times = sum(float(each.sum()) for each in self.targets.own_times)
         rng = np.random.default_rng([config.run.seed, 1 + self.again, self.done])
-        work.reader.eval()
-        measure(
-            self.targets,
-            work.train,
-            work.reader,
-            self._policy_masks() if self.again else random_masks,
-            rng,
-            length=work.reader.config.length,
-            spacing=config.supervised.spacing,
-            told=told,
-        )
+        with reading_seen(work.reader) as reader:
+            measure(
+                self.targets,
+                work.train,
+                reader,
+                self._policy_masks() if self.again else random_masks,
+                rng,
+                length=reader.config.length,
+                spacing=config.supervised.spacing,
+                told=told,
+            )
         after = sum(float(each.sum()) for each in self.targets.own)
         count = sum(float(each.sum()) for each in self.targets.own_times)
         return {"bits_per_dropped_token": (after - before) / max(count - times, 1)}

@@ -162,7 +162,7 @@ def _workspace(
         reader = Infiller(InfillerConfig(**{**sizes, "vocabulary": len(vocabulary)}), run.seed)
     else:
         vocabulary, reader = infiller.vocabulary, infiller.network.requires_grad_(True)
-    train = [Material.of(tokens, vocabulary, config.policy) for tokens in cut]
+    train = [Material.of(tokens, vocabulary, config.policy, seen=True) for tokens in cut]
     validation = [
         Material.of(tokenizer.tokenize(document.text), vocabulary, config.policy)
         for document in documents.validation

@@ -88,9 +88,7 @@ def test_without_minilm_sentences_are_counted(monkeypatch: pytest.MonkeyPatch) -
     scorer = make_scorer("concept-sentences")
     assert isinstance(scorer, Scorer)
     assert scorer.name == "concept-sentences"
-    text = " ".join(
-        f"The {a} saw a {b}." for a in "cat dog fish".split() for b in "sea sky".split()
-    )
+    text = " ".join(f"The {a} saw a {b}." for a in ["cat", "dog", "fish"] for b in ["sea", "sky"])
     want = make_scorer("concept-sentences", encoder=concepts.COUNTED).score(words(text))
     np.testing.assert_array_equal(scorer.score(words(text)), want)
 

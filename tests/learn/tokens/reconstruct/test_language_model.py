@@ -106,14 +106,14 @@ def test_words_with_one_first_token_share_its_chance(tiny: LanguageModelReconstr
     total = 0.0
     for end in ["", *(piece for piece in model.pieces() if piece and "\ufffd" not in piece)]:
         tokens = words(f"The cat{end} mat")
-        if len(tokens) == 3 and model.encode(f" cat{end}")[0][0] == cat:
+        if tokens.piece(1) == f" cat{end}" and model.encode(f" cat{end}")[0][0] == cat:
             total += 2 ** -tiny.bits(tokens, keep)[1]
     read = [model.first]
     for text in ("Gaps:", "The", " _", " mat", "\nWhole:", "The"):
         read += model.encode(text)[0].tolist()
     chances = next_chances(model, read)
     first = chances[cat] / chances[beginnings(model)[1]].sum()
-    assert 0.05 * first < total < first
+    assert 0.3 * first < total < first
 
 
 def test_the_mark_is_not_what_was_dropped(tiny_folder: Path) -> None:

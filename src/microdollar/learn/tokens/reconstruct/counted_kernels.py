@@ -1,8 +1,8 @@
 """Compiled loops of the counted reconstructor: sums over the words that any context speaks of.
 
-A chance is base(w) times the class factor of w times exp(gain of w) over their sum. Words that no
-context has been seen with have gain 0, so the sum is that of the classes plus a correction for
-the few hundred words with a gain. Callers allocate everything.
+A chance is base(w) times the factor of its class times the gain of w, over the sum of all. Words
+that no context has been seen with have a gain of 1, so the sum is that of the classes plus a
+correction for the words with another. Callers allocate everything.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from microdollar.learn.counts.compiled import compiled, inlined
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
-Gains = npt.NDArray[np.float32]
+Factors = npt.NDArray[np.float32]
 
 
 class Written(NamedTuple):
@@ -25,14 +25,13 @@ class Written(NamedTuple):
     """First entry of each context's row, shape (2 * distances * V + 1,)."""
     pair_word: Words
     """Words seen with it, shape (pairs,)."""
-    pair_gain: Gains
-    """Log of how much likelier each is than its class alone says, up to a constant of the row."""
-    class_gain: Floats
-    """Log of how much likelier a class is, shape (2 * distances * K, K)."""
+    pair_factor: Factors
+    """How much likelier each is than its class alone says, up to a constant of the row, to the
+    power of the context's weight; nearest contexts first, shape (2, pairs)."""
+    class_factor: Floats
+    """How much likelier a class is, to the power of the weight, (4 * distances * K, K)."""
     class_of: Ints
     """Class of each word, shape (V,)."""
-    weights: Floats
-    """Of class gains and of word gains, by place and distance, shape (4 * distances, 2)."""
 
 
 class Own(NamedTuple):
@@ -55,8 +54,6 @@ class Asked(NamedTuple):
     """Row of each of four contexts, shape (m, 4); -1 for none."""
     class_rows: Ints
     """Row of its class, shape (m, 4); -1 for none."""
-    places: Ints
-    """Row of ``weights``, shape (m, 4)."""
     own_rows: Ints
     """Row of ``Own`` of each context, shape (m, contexts); -1 for none."""
     shares: Floats
@@ -69,7 +66,7 @@ class Scratch(NamedTuple):
     """Room to work in."""
 
     gain: Floats
-    """Shape (V,), zeros between tokens."""
+    """Factor of each word, shape (V,), ones between tokens."""
     seen: npt.NDArray[np.bool_]
     """Shape (V,), False between tokens."""
     words: Ints
@@ -83,7 +80,7 @@ class Scratch(NamedTuple):
     def of(cls, words: int, classes: int, pieces: int) -> "Scratch":
         """Room for so many words, classes and pieces that are no word."""
         return cls(
-            np.zeros(words),
+            np.ones(words),
             np.zeros(words, np.bool_),
             np.zeros(words, np.int64),
             np.zeros(classes),
@@ -97,34 +94,31 @@ def _weigh(
 ) -> tuple[int, float]:
     """Fill ``gain`` and ``factor`` for token i; how many words have a gain, and the sum."""
     gain, seen, words, factor = scratch.gain, scratch.seen, scratch.words, scratch.factor
-    factor[:] = 0.0
+    factor[:] = 1.0
     count = 0
     for slot in range(asked.class_rows.shape[1]):
         row = asked.class_rows[i, slot]
         if row < 0:
             continue
-        place = asked.places[i, slot]
-        weight = written.weights[place, 0]
         for k in range(len(factor)):
-            factor[k] += weight * written.class_gain[row, k]
+            factor[k] *= written.class_factor[row, k]
         row = asked.pair_rows[i, slot]
         if row < 0:
             continue
-        weight = written.weights[place, 1]
+        rank = slot % written.pair_factor.shape[0]
         for entry in range(written.pair_start[row], written.pair_start[row + 1]):
             word = written.pair_word[entry]
             if not seen[word]:
                 seen[word] = True
                 words[count] = word
                 count += 1
-            gain[word] += weight * written.pair_gain[entry]
+            gain[word] *= written.pair_factor[rank, entry]
     total = 0.0
     for k in range(len(factor)):
-        factor[k] = np.exp(factor[k])
         total += factor[k] * of_class[k]
     for j in range(count):
         word = words[j]
-        total += base[word] * factor[written.class_of[word]] * (np.exp(gain[word]) - 1.0)
+        total += base[word] * factor[written.class_of[word]] * (gain[word] - 1.0)
     return count, total
 
 
@@ -132,14 +126,14 @@ def _weigh(
 def _clear(count: int, scratch: Scratch) -> None:
     for j in range(count):
         word = scratch.words[j]
-        scratch.gain[word] = 0.0
+        scratch.gain[word] = 1.0
         scratch.seen[word] = False
 
 
 @inlined()
 def _chance(word: int, written: Written, base: Floats, total: float, scratch: Scratch) -> float:
     """Of a word, after ``_weigh``."""
-    weight = scratch.factor[written.class_of[word]] * np.exp(scratch.gain[word])
+    weight = scratch.factor[written.class_of[word]] * scratch.gain[word]
     return float(base[word] * weight / total)
 
 

@@ -155,13 +155,21 @@ class Reading:
         """What the compiled loops read."""
         from microdollar.learn.tokens.reconstruct.counted_kernels import Written
 
+        tables = self.tables
+        weights = self.weights.contexts.reshape(2, RANKS, self.distances, 2)
+        sizes = np.diff(tables.pair_start[:: self.words])
+        classes = tables.class_gain.reshape(2, 1, self.distances, self.classes, self.classes)
         return Written(
-            self.tables.pair_start,
-            self.tables.pair_word,
-            self.tables.pair_gain,
-            self.tables.class_gain,
+            tables.pair_start,
+            tables.pair_word,
+            np.stack(
+                [
+                    np.exp(np.repeat(weights[:, rank, :, 1].ravel(), sizes) * tables.pair_gain)
+                    for rank in range(RANKS)
+                ]
+            ).astype(np.float32),
+            np.exp(weights[..., 0, None, None] * classes).reshape(-1, self.classes),
             self.class_of,
-            self.weights.contexts,
         )
 
     def features(self, text: Text) -> Floats:
@@ -184,6 +192,7 @@ class Reading:
 
         at, away = text.slots(dropped, self.distances)
         none = at < 0
+        place = np.arange(SLOTS) * self.distances + away - 1
         table = np.arange(SLOTS) // RANKS * self.distances + away - 1
         word = text.numbers[at]
         memory = Memory.of(text.pieces, text.keep)
@@ -192,8 +201,7 @@ class Reading:
         shares = self.weights.shares[np.arange(len(BESIDE)), kinds]
         asked = Asked(
             np.where(none | (word < SPECIAL), -1, table * self.words + word),
-            np.where(none, -1, table * self.classes + text.looks[at]),
-            np.maximum(np.arange(SLOTS) * self.distances + away - 1, 0),
+            np.where(none, -1, place * self.classes + text.looks[at]),
             rows,
             np.where(rows < 0, 0.0, shares),
             kinds,

@@ -6,7 +6,7 @@ contexts make expected gains equal to found ones, by Newton's method: a convex p
 forty numbers. Those of what the text itself keeps are posteriors, by expectation maximisation.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from microdollar.learn.tokens.reconstruct.counted_memory import BESIDE, KINDS
 from microdollar.learn.tokens.reconstruct.counted_reading import (
     COPIES,
     FEATURES,
+    RANKS,
     SLOTS,
     Reading,
     Text,
@@ -45,10 +46,10 @@ _PRIOR = 5.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Fold:
-    """A held-back document under the tables of the others."""
+    """Held-back documents and the tables of the others."""
 
     reading: Reading
-    text: Text
+    texts: tuple[Text, ...]
 
 
 def estimate(
@@ -68,12 +69,13 @@ def estimate(
         distances: of contexts.
     """
     plain = Weights.plain(distances)
+    if len(documents) < 2:
+        return plain
     folds = [
-        fold
+        _fold(documents, looks, pieces, class_of, plain, k, distances)
         for k in range(min(FOLDS, len(documents)))
-        for fold in _folds(documents, looks, pieces, class_of, plain, k, distances)
     ]
-    if len(documents) < 2 or not folds:
+    if not any(fold.texts for fold in folds):
         return plain
     weights = replace(_of_contexts(folds, plain, distances), copied=_of_copies(folds))
     folds = [replace(fold, reading=replace(fold.reading, weights=weights)) for fold in folds]
@@ -87,7 +89,10 @@ def gains(reading: Reading, asked: "Asked", features: Floats, some: slice) -> tu
         Features (m, 3 + 8, V), and which weight each has (m, 3 + 8): those of ``base``, then
         those of ``contexts`` row by row.
     """
-    rows, classes, places = asked.pair_rows[some], asked.class_rows[some], asked.places[some]
+    rows, classes = asked.pair_rows[some], asked.class_rows[some]
+    places, looks = np.divmod(np.maximum(classes, 0), reading.classes)
+    sides = places // (RANKS * reading.distances)
+    in_table = (sides * reading.distances + places % reading.distances) * reading.classes + looks
     found = np.zeros((len(rows), FEATURES + 2 * SLOTS, reading.words))
     which = np.zeros(found.shape[:2], np.int64)
     found[:, :FEATURES] = features
@@ -97,7 +102,7 @@ def gains(reading: Reading, asked: "Asked", features: Floats, some: slice) -> tu
     tables = reading.tables
     for i, slot in np.argwhere(classes >= 0).tolist():
         at = FEATURES + 2 * slot
-        found[i, at] = tables.class_gain[classes[i, slot]][reading.class_of]
+        found[i, at] = tables.class_gain[in_table[i, slot]][reading.class_of]
         row = rows[i, slot]
         if row >= 0:
             entries = slice(tables.pair_start[row], tables.pair_start[row + 1])
@@ -105,7 +110,7 @@ def gains(reading: Reading, asked: "Asked", features: Floats, some: slice) -> tu
     return found, which
 
 
-def _folds(
+def _fold(
     documents: Sequence[Ints],
     looks: Sequence[Ints],
     pieces: Sequence[Ints],
@@ -113,7 +118,7 @@ def _folds(
     plain: Weights,
     fold: int,
     distances: int,
-) -> Iterator[_Fold]:
+) -> _Fold:
     inside = [place for place in range(len(documents)) if place % FOLDS != fold]
     counts = Counts.of(
         [documents[i] for i in inside], [looks[i] for i in inside], class_of, distances
@@ -121,6 +126,7 @@ def _folds(
     reading = Reading(
         tables=Tables.of(counts, class_of), weights=plain, class_of=class_of, distances=distances
     )
+    texts = []
     for place in range(fold, len(documents), FOLDS):
         numbers = np.where(counts.words[documents[place]] == 0, UNKNOWN, documents[place])
         if len(numbers) < 2:
@@ -128,29 +134,37 @@ def _folds(
         rng = np.random.default_rng(place)
         keep = draw_masks(numbers[np.newaxis], counts.words, rng)[0]
         name = pieces[place].tolist().__getitem__
-        text = Text.of(numbers, looks[place], keep, len(class_of), name)
-        yield _Fold(reading=reading, text=text)
+        texts.append(Text.of(numbers, looks[place], keep, len(class_of), name))
+    return _Fold(reading=reading, texts=tuple(texts))
 
 
 def _of_contexts(folds: Sequence[_Fold], plain: Weights, distances: int) -> Weights:
     """Weights of features, by Newton's method from the plain ones."""
     prior = np.concatenate([plain.base, plain.contexts.ravel()])
     theta = prior
-    part = SAMPLE / sum(int(np.count_nonzero(~fold.text.keep)) for fold in folds)
+    held_back = [(fold.reading, text) for fold in folds for text in fold.texts]
+    part = SAMPLE / sum(int(np.count_nonzero(~text.keep)) for _, text in held_back)
     for _ in range(_STEPS):
         slope = -_PRIOR * (theta - prior)
         curve = _PRIOR * np.eye(len(theta))
-        for number, fold in enumerate(folds):
-            _add(fold, theta, part, number, slope, curve)
+        for number, (reading, text) in enumerate(held_back):
+            _add(reading, text, theta, part, number, slope, curve)
         theta = theta + np.linalg.solve(curve, slope)
     return replace(
         plain, base=theta[:FEATURES], contexts=theta[FEATURES:].reshape(SLOTS * distances, 2)
     )
 
 
-def _add(fold: _Fold, theta: Floats, part: float, seed: int, slope: Floats, curve: Floats) -> None:
+def _add(
+    reading: Reading,
+    text: Text,
+    theta: Floats,
+    part: float,
+    seed: int,
+    slope: Floats,
+    curve: Floats,
+) -> None:
     """Add a document's found minus expected features, and their covariances."""
-    reading, text = fold.reading, fold.text
     dropped = np.flatnonzero(~text.keep)
     size = min(len(dropped), int(np.ceil(part * len(dropped))))
     some = np.random.default_rng(seed).choice(len(dropped), size, replace=False)
@@ -174,9 +188,8 @@ def _add(fold: _Fold, theta: Floats, part: float, seed: int, slope: Floats, curv
 def _of_copies(folds: Sequence[_Fold]) -> Floats:
     """Part of dropped unknown pieces that the text keeps elsewhere, by how many it keeps."""
     again, asked = Weights.plain(1).copied, np.ones(COPIES)
-    for fold in folds:
-        text = fold.text
-        gone = text.pieces[~text.keep & (text.numbers == UNKNOWN)] - fold.reading.words
+    for reading, text in ((fold.reading, text) for fold in folds for text in fold.texts):
+        gone = text.pieces[~text.keep & (text.numbers == UNKNOWN)] - reading.words
         kind = min(int(text.times.sum()).bit_length(), COPIES - 1)
         again[kind] += np.count_nonzero(gone < len(text.times))
         asked[kind] += len(gone)
@@ -186,14 +199,13 @@ def _of_copies(folds: Sequence[_Fold]) -> Floats:
 def _of_pairs(folds: Sequence[_Fold]) -> Floats:
     """Shares of what the text keeps beside the same pieces, by expectation maximisation."""
     trained, own, kinds = [], [], []
-    for fold in folds:
-        for _, part, dropped in fold.text.parts():
-            asked, memory = fold.reading.asked(part, dropped)
-            alone, beside = fold.reading.chances(part, dropped, asked, memory)
-            unknown = part.numbers[dropped] == UNKNOWN
-            alone[unknown] *= fold.reading.of_unknown(part)[
-                part.pieces[dropped[unknown]] - fold.reading.words
-            ]
+    for reading, text in ((fold.reading, text) for fold in folds for text in fold.texts):
+        for _, part, dropped in text.parts():
+            asked, memory = reading.asked(part, dropped)
+            alone, beside = reading.chances(part, dropped, asked, memory)
+            unknown = dropped[part.numbers[dropped] == UNKNOWN]
+            of_unknown = reading.of_unknown(part)[part.pieces[unknown] - reading.words]
+            alone[part.numbers[dropped] == UNKNOWN] *= of_unknown
             trained.append(alone)
             own.append(beside)
             kinds.append(np.where(asked.own_rows < 0, -1, asked.kinds))

@@ -69,7 +69,7 @@ def _lines(rows: Rows) -> dict[str, list[tuple[float, float]]]:
 def _colour(scorer: str) -> Colour:
     if scorer.startswith("policy"):
         return TRAINED
-    if "self-information" in scorer or scorer.startswith("smollm2"):
+    if scorer.startswith(("self-information", "smollm2")):
         return COMPRESSOR
     return INK if scorer == "random" else MUTED
 

@@ -142,6 +142,9 @@ def test_what_can_not_be_measured_is_an_error(items, reader_of) -> None:
 
     with pytest.raises(UsageError, match="short-of-scores"):
         score_items(Short(), items)
+    items[0].reader.costs[:] = np.nan
+    with pytest.raises(UsageError, match=r"frequencies gives .* no finite bits"):
+        measure(score_items(make_scorer("random"), items), 0.5, items)
     document = read_documents(["python-docs"])[0]
     with pytest.raises(CorpusError, match="nothing to evaluate"):
         make_items([type(document)("empty", "")], [items[0].reader])

@@ -16,7 +16,7 @@ from microdollar.learn.tokens.evaluate.kept_subset import kept_subset
 from microdollar.learn.tokens.evaluate.recall import KINDS, facts, recalled, same
 from microdollar.learn.tokens.evaluate.text_metrics import TextMetrics
 from microdollar.learn.tokens.protect import mask, protected
-from microdollar.learn.tokens.reconstruct.base import Reconstructor
+from microdollar.learn.tokens.reconstruct.base import Bits, Reconstructor
 from microdollar.learn.tokens.scorers.base import Scorer, Scores
 from microdollar.learn.tokens.texts import Document
 from microdollar.learn.tokens.tokenizers import Tokenizer, Tokens, Words
@@ -181,6 +181,10 @@ def measure(
         items: the documents.
         metrics: of the same documents; None: bits alone, no reconstruction.
         progress: told of the documents that are done.
+
+    Raises:
+        BudgetError: if what is protected exceeds the budget of a document.
+        UsageError: if the bits of a document are not finite.
     """
     keeps, seconds = choose(scored, ratio, items)
     outcome: dict[str, Any] = {
@@ -190,12 +194,12 @@ def measure(
     }
     bits, read, cloze = [], [], np.zeros(3)
     for number, (item, keep, scores) in enumerate(zip(items, keeps, scored.scores, strict=True)):
-        bits.append(float(item.reader.bits(item.tokens, keep).sum()))
+        bits.append(_bits(item, keep)[~keep].sum())
         if metrics is not None:
             read.append(item.reader.fill(item.tokens, keep))
             cloze += ask(item, keep_around(scores, ratio, item.blanks))
         progress(number + 1, len(items))
-    outcome["bits"] = bits
+    outcome["bits"] = list(map(float, bits))
     if metrics is not None:
         outcome |= _of_readings(items, keeps, read)
         outcome["texts"] = metrics.score(read)
@@ -210,7 +214,7 @@ def ask(item: Item, keep: Bools) -> tuple[int, int, float]:
     blanks = np.flatnonzero(item.blanks)
     if not len(blanks):
         return 0, 0, 0.0
-    bits = float(item.reader.bits(item.tokens, keep)[blanks].sum())
+    bits = float(_bits(item, keep)[blanks].sum())
     read = item.reader.fill(item.tokens, keep)
     right = same([read[i] for i in blanks], [item.pieces[i] for i in blanks])
     return len(blanks), int(np.count_nonzero(right)), bits
@@ -220,6 +224,16 @@ def cloze_of_whole(items: Sequence[Item]) -> tuple[int, int, float]:
     """The cloze where all but the blanks is kept: questions, right answers, bits of the answers."""
     found = np.sum([ask(item, ~item.blanks) for item in items], axis=0)
     return int(found[0]), int(found[1]), float(found[2])
+
+
+def _bits(item: Item, keep: Bools) -> Bits:
+    found = item.reader.bits(item.tokens, keep)
+    if not np.isfinite(found).all():
+        raise UsageError(
+            f"the reconstructor {item.reader.name} gives {item.title!r} no finite bits. "
+            "Name another --reconstructor, or give it more text."
+        )
+    return found
 
 
 def _of_readings(

@@ -38,6 +38,11 @@ _POLICY = "policy"
     metavar="NAME|FOLDER",
     help="Who reads back: counted, infiller, smollm2. Default: MODEL's infiller, else counted.",
 )
+@click.option(
+    "--held-out",
+    is_flag=True,
+    help="Of plain texts that MODEL was trained on, score what training left out.",
+)
 @click.option("--chosen", metavar="NAME", help="Whose differences to the others; else the first.")
 @click.option("--documents", type=COUNT, metavar="N", help="Score N documents only, evenly spaced.")
 @click.option("--bits-only", is_flag=True, help="No reconstruction: no BLEU, ROUGE or recall.")
@@ -52,6 +57,7 @@ def evaluate(
     scorers: str | None,
     model: Path | None,
     reconstructor: str | None,
+    held_out: bool,
     chosen: str | None,
     documents: int | None,
     bits_only: bool,
@@ -64,9 +70,10 @@ def evaluate(
     """Compare scorers at exactly equal budgets on documents of FILE... that nobody learnt from.
 
     Each scorer keeps exactly the same number of tokens of each document; a reconstructor reads
-    the dropped ones back from the kept ones. Of a Wikipedia dump, the test pages count. Without
-    --model the counted reconstructor learns from the training pages of a dump; of other texts
-    one half of the documents is read by what learnt from the other half.
+    the dropped ones back from the kept ones. Of a Wikipedia dump the test pages count, which
+    training never learns from; other texts count whole. Without --model the counted reconstructor
+    learns from the training pages of a dump; of other texts one half of the documents is read by
+    what learnt from the other half.
 
     Bits are those of the dropped tokens given the kept ones. BLEU, chrF and ROUGE compare the
     reconstruction with the original. Intervals (95 %) draw whole documents, 10,000 times.
@@ -92,7 +99,12 @@ def evaluate(
         rate_distortion({})  # says now if it can't draw
     with Bar(quiet=as_json) as progress:
         reading = open_reading(
-            files, reconstructor, model=model, limit=documents, progress=progress
+            files,
+            reconstructor,
+            model=model,
+            held_out=held_out,
+            limit=documents,
+            progress=progress,
         )
         items = make_items(
             reading.documents,

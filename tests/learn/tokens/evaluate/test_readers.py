@@ -94,6 +94,17 @@ def test_a_saved_reconstructor_reads_everything(plain: Path, tmp_path: Path) -> 
     np.testing.assert_allclose(found.readers[0].bits(tokens, keep), reader.bits(tokens, keep))
 
 
+def test_of_texts_that_were_trained_on_the_test_part_is_scored(tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number}.txt").write_text(prose(number, 120))
+    counted([folder]).readers[0].save(tmp_path / "counted")
+    found = open_reading([folder], str(tmp_path / "counted"), held_out=True)
+    assert found.documents == list(split(read_documents([folder])).test)
+    assert 0 < len(found.documents) < 20
+
+
 def test_what_does_not_read_back_is_an_error(plain: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="count"):
         open_reading([plain], "countd")

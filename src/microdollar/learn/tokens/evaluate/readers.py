@@ -110,6 +110,7 @@ def open_reading(
     reconstructor: str | None = None,
     *,
     model: Path | None = None,
+    held_out: bool = False,
     limit: int | None = None,
     progress: Progress = silent,
 ) -> Reading:
@@ -120,6 +121,7 @@ def open_reading(
         reconstructor: one of ``RECONSTRUCTORS`` or the folder of one. None: the infiller in the
             folder of the model, and ``counted`` without a model.
         model: what ``tokens train`` made.
+        held_out: of plain texts too, score only what training on them leaves out to test.
         limit: score only so many documents, evenly spaced.
         progress: told how far fitting is.
 
@@ -143,7 +145,7 @@ def open_reading(
     reader = open_reader(name)
     learnt_from = f"the texts that {name} was trained on"
     _, test, plain = unseen(paths)
-    every = [*test, *plain]
+    every = [*test, *(split(plain).test if held_out and plain else plain)]
     documents = [every[i] for i in spaced(len(every), limit)]
     return Reading(documents=documents, readers=[reader] * len(documents), learnt_from=learnt_from)
 

@@ -115,7 +115,7 @@ class Reference:
         slots = [*slots, *[None] * (2 - len(slots)), *[i for i in kept if i > place][:2]]
         logs = {}
         for word, mass in self.base.items():
-            log = math.log(mass) + self.w.base[0] * math.log1p(found[word] / (300 * mass))
+            log = math.log(mass) + self.w.base[0] * math.log1p(found[word] / (3000 * mass))
             if word == UNKNOWN:
                 log += self.w.base[1]
             else:

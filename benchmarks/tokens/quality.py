@@ -121,10 +121,10 @@ class Cache:
         return found
 
     def add(self, reader: str, scorer: str, ratio: float, outcome: Outcome) -> None:
-        """Write one line."""
+        """Write one line; a line before it that was cut off stays one of its own."""
         row = {"scorer": scorer, "ratio": ratio, "outcome": outcome.to_json()}
         with (self.folder / f"{reader}.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write("\n" + json.dumps(row))
 
     def scored(self, key: str, name: str, items: Sequence[Item], make: Any) -> Scored:
         """Scores that were written before, else new ones."""

@@ -29,6 +29,11 @@ MEMORY = 3000.0
 tried on validation articles."""
 FEATURES = 3
 """Of a word without context: how often the text keeps it, whether it is UNKNOWN, its spread."""
+LEAST_POWER, MOST_POWER, MOST_BASE = 0.0, 2.0, 10.0
+"""Weights of contexts lie between the first two, those of ``base`` within the third of 0; so no
+product of four factors leaves the range of a float."""
+MOST_SHARE = 0.999
+"""Of what is mixed in, so that everything else keeps some chance."""
 COPIES = 12
 """Kinds of texts by how many unknown pieces they keep: none, 1, 2-3, 4-7, ..., 1024 and more."""
 

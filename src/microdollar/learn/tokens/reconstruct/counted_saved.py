@@ -9,11 +9,25 @@ import numpy.typing as npt
 from microdollar.learn.files import TensorSpec
 from microdollar.learn.strict_json import show
 from microdollar.learn.tokens.reconstruct.counted_memory import BESIDE, KINDS
-from microdollar.learn.tokens.reconstruct.counted_reading import COPIES, FEATURES, SLOTS
+from microdollar.learn.tokens.reconstruct.counted_reading import (
+    COPIES,
+    FEATURES,
+    LEAST_POWER,
+    MOST_BASE,
+    MOST_POWER,
+    MOST_SHARE,
+    SLOTS,
+)
 from microdollar.learn.tokens.vocabulary import SPECIAL
 
 MOST = 2**20
 """Numbers of a vocabulary: far more than there are words in use."""
+_LIMITS = {
+    "base": (-MOST_BASE, MOST_BASE),
+    "contexts": (LEAST_POWER, MOST_POWER),
+    "shares": (0.0, MOST_SHARE),
+    "copied": (0.0, MOST_SHARE),
+}
 
 
 def specs(facts: Mapping[str, Any]) -> dict[str, TensorSpec]:
@@ -52,8 +66,8 @@ def damage(arrays: Mapping[str, npt.NDArray[Any]], size: int, distances: int) ->
                     return f"{name} is not in order"
             if array.size and not least <= array.min() <= array.max() < most:
                 return f"{name} holds numbers outside {least} to {most - 1}"
-        elif not (np.abs(array) < 100).all():
-            return f"{name} holds numbers that are no weights"
-        elif name in ("shares", "copied") and not ((array >= 0) & (array < 1)).all():
-            return f"{name} holds numbers outside 0 to 1"
+        else:
+            low, high = _LIMITS[name]
+            if not ((array >= low) & (array <= high)).all():  # NaN is neither
+                return f"{name} holds numbers outside {low} to {high}"
     return None

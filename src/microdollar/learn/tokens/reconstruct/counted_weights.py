@@ -17,6 +17,10 @@ from microdollar.learn.tokens.reconstruct.counted_memory import BESIDE, KINDS
 from microdollar.learn.tokens.reconstruct.counted_reading import (
     COPIES,
     FEATURES,
+    LEAST_POWER,
+    MOST_BASE,
+    MOST_POWER,
+    MOST_SHARE,
     RANKS,
     SLOTS,
     Reading,
@@ -142,6 +146,9 @@ def _of_contexts(folds: Sequence[_Fold], plain: Weights, distances: int) -> Weig
     """Weights of features, by Newton's method from the plain ones."""
     prior = np.concatenate([plain.base, plain.contexts.ravel()])
     theta = prior
+    # Texts without surprise ask for powers without end.
+    least, most = np.full((2, len(theta)), [[LEAST_POWER], [MOST_POWER]])
+    least[:FEATURES], most[:FEATURES] = -MOST_BASE, MOST_BASE
     held_back = [(fold.reading, text) for fold in folds for text in fold.texts]
     part = SAMPLE / sum(int(np.count_nonzero(~text.keep)) for _, text in held_back)
     for _ in range(_STEPS):
@@ -149,7 +156,7 @@ def _of_contexts(folds: Sequence[_Fold], plain: Weights, distances: int) -> Weig
         curve = _PRIOR * np.eye(len(theta))
         for number, (reading, text) in enumerate(held_back):
             _add(reading, text, theta, part, number, slope, curve)
-        theta = theta + np.linalg.solve(curve, slope)
+        theta = np.clip(theta + np.linalg.solve(curve, slope), least, most)
     return replace(
         plain, base=theta[:FEATURES], contexts=theta[FEATURES:].reshape(SLOTS * distances, 2)
     )
@@ -193,7 +200,7 @@ def _of_copies(folds: Sequence[_Fold]) -> Floats:
         kind = min(int(text.times.sum()).bit_length(), COPIES - 1)
         again[kind] += np.count_nonzero(gone < len(text.times))
         asked[kind] += len(gone)
-    return again / asked
+    return np.minimum(again / asked, MOST_SHARE)
 
 
 def _of_pairs(folds: Sequence[_Fold]) -> Floats:
@@ -225,5 +232,5 @@ def _of_pairs(folds: Sequence[_Fold]) -> Floats:
             found[place] += np.bincount(kind[here, place], posterior[here], KINDS)
             asked_for[place] += np.bincount(kind[here, place], left[here], KINDS)
             left = left - posterior
-        shares = found / asked_for
+        shares = np.minimum(found / asked_for, MOST_SHARE)
     return shares

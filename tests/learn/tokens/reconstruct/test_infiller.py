@@ -21,7 +21,7 @@ from microdollar.learn.tokens.vocabulary import UNKNOWN, Vocabulary, pieces_of
 
 torch = pytest.importorskip("torch")
 
-from microdollar.learn.tokens.reconstruct.infiller_torch import Infiller  # noqa: E402
+from microdollar.learn.tokens.reconstruct.infiller_torch import RECENT, Infiller  # noqa: E402
 from microdollar.learn.tokens.reconstruct.neighbours_torch import distances  # noqa: E402
 from microdollar.learn.tokens.reconstruct.train_infiller_torch import fit_infiller  # noqa: E402
 
@@ -48,6 +48,7 @@ TINY = {
     "heads": 2,
     "inner": 32,
     "length": 32,
+    "window": 16,
     "copying": 8,
     "dropout": 0.0,
 }
@@ -75,25 +76,23 @@ def trained(documents, vocabulary):
 
 
 COUNTED = [np.random.default_rng(i).integers(2, 20, 80) for i in range(3)]
+CLASSES = np.arange(20) % 3
+SHARES = np.log(np.linspace(2, 1, 20) / 30)
 
 
-def _network(size=20, **changes):
-    config = InfillerConfig(vocabulary=size, **(TINY | changes))
-    network = Infiller(config, seed=3)
+def _network():
+    sizes = TINY | {"length": 48, "window": 16, "classes": 3, "class_steps": 2, "steps": 2}
+    network = Infiller(InfillerConfig(vocabulary=20, **sizes), seed=3)
+    network.count(COUNTED, SHARES, CLASSES)
     with torch.no_grad():
         for parameter in network.parameters():  # so that no part is still at 0
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=network.draw))
         network.copies.fill_(-2.0)
-        network.shares.copy_(torch.linspace(-2, -5, size).log_softmax(0))
-        network.count(COUNTED)
     return network.double().eval()
 
 
-def _reference(network, numbers, keep, *, counted=False):
-    """Bits of one chunk without padding, place by place, the mixture written out in plain loops.
-
-    With ``counted``, the chunk is one of those counted, and each gap is taken out of the counts.
-    """
+def _hidden(network, numbers, keep):
+    """The encoder of one window, attention in plain loops."""
     config = network.config
     heads, part = config.heads, config.width // config.heads
     n = len(numbers)
@@ -103,63 +102,81 @@ def _reference(network, numbers, keep, *, counted=False):
         x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
         return x * p[name] + p[name.replace("scale", "shift")]
 
-    seen = torch.where(keep, numbers, torch.tensor(1))
+    seen = torch.where(keep, torch.where(numbers < 20, numbers, 2), 1)
     x = p["table"][seen] * p["scale"] + p["places"][:n]
     for i in range(config.layers):
         y = norm(x, f"norm_1_scale_{i}") @ p[f"attend_weight_{i}"].T + p[f"attend_bias_{i}"]
         q, k, v = y.view(n, 3, heads, part).unbind(1)
-        out = torch.empty(n, heads, part, dtype=torch.float64)
-        for h in range(heads):
-            for a in range(n):
+        out = []
+        for a in range(n):
+            for h in range(heads):
                 scores = torch.stack(
                     [
                         q[a, h] @ k[b, h] / math.sqrt(part)
-                        + p[f"distances_{i}"][h, b - a + config.length - 1]
+                        + p[f"distances_{i}"][h, b - a + config.window - 1]
                         for b in range(n)
                     ]
                 )
-                out[a, h] = torch.softmax(scores, 0) @ v[:, h]
-        x = x + out.reshape(n, -1) @ p[f"project_weight_{i}"].T + p[f"project_bias_{i}"]
+                out.append(torch.softmax(scores, 0) @ v[:, h])
+        out = torch.cat(out).view(n, -1)
+        x = x + out @ p[f"project_weight_{i}"].T + p[f"project_bias_{i}"]
         y = norm(x, f"norm_2_scale_{i}") @ p[f"up_weight_{i}"].T + p[f"up_bias_{i}"]
         x = x + torch.nn.functional.gelu(y) @ p[f"down_weight_{i}"].T + p[f"down_bias_{i}"]
-    x = norm(x, "norm_scale")
+    return norm(x, "norm_scale")
+
+
+def _reference(network, numbers, keep, spelled, *, counted=False):
+    """Bits of one chunk without padding, place by place, the mixture written out in plain loops.
+
+    With ``counted``, the chunk is one of those counted, and the document of each gap is taken out
+    of the counts.
+    """
+    config, p = network.config, dict(network.named_parameters())
+    windows = zip(numbers.split(config.window), keep.split(config.window), strict=True)
+    x = torch.cat([_hidden(network, *window) for window in windows])
     bits = []
-    for a in range(n):
+    for a in range(len(numbers)):
         if keep[a]:
             bits.append(torch.zeros((), dtype=torch.float64))
             continue
-        evidence = [_evidence(network, numbers, keep, a, v, counted) for v in range(len(p["bias"]))]
+        evidence = [_evidence(network, numbers, keep, a, v, counted) for v in range(20)]
         chances = torch.softmax(p["table"] @ x[a] + p["bias"] + torch.stack(evidence), 0)
         asked = p["ask_weight"] @ x[a] + p["ask_bias"]
-        weights = [
-            ((asked @ (p["answer_weight"] @ x[b])) / math.sqrt(config.copying) + p["copies"]).exp()
-            for b in range(n)
-            if keep[b]
-        ]
-        right = [w for w, b in zip(weights, torch.where(keep)[0], strict=True)
-                 if numbers[b] == numbers[a]]  # fmt: skip
-        bits.append(-torch.log2((chances[numbers[a]] + sum(right)) / (1 + sum(weights))))
+        right, total = torch.zeros(()), torch.zeros(())
+        for b in range(len(numbers)):
+            if keep[b]:
+                score = asked @ (p["answer_weight"] @ x[b]) / math.sqrt(config.copying)
+                recent = RECENT[int(math.log2(abs(a - b)))]
+                weight = (score + p["copies"] + recent).exp()
+                total = total + weight
+                right = right + weight * bool(numbers[b] == numbers[a])
+        known = int(numbers[a]) if numbers[a] < 20 else 2
+        own = chances[known] * 2 ** -float(spelled[a])
+        bits.append(-torch.log2((own + right) / (1 + total)))
     return torch.stack(bits)
 
 
 def _evidence(network, numbers, keep, place, piece, counted):
     """What the kept neighbours of a place add to the logit of a piece, counted here and now."""
+    known = torch.where(numbers < 20, numbers, 2)
     found = torch.zeros((), dtype=torch.float64)
     for row, d in enumerate(distances(network.config.steps)):
-        if not 0 <= place + d < len(numbers) or not keep[place + d]:
+        if not 0 <= place + d < len(known) or not keep[place + d]:
             continue
-        near, total, both = int(numbers[place + d]), 0, 0
-        for document in COUNTED:
+        near, total, both, those = int(known[place + d]), 0, 0, set()
+        found = found + network.company[row, CLASSES[near], CLASSES[piece]]
+        for number, document in enumerate(COUNTED):
             for i, v in enumerate(document.tolist()):
                 if 0 <= i + d < len(document) and document[i + d] == near:
                     total += 1
                     both += v == piece
-        ratio = math.log(max(both, 1) / max(total, 1)) - float(network.shares[piece])
+                    those |= {number} if v == piece else set()
+        ratio = math.log(max(both, 1) / max(total, 1)) - SHARES[piece]
         if abs(d) > 1 and ratio <= math.log(2):
             continue
-        if counted and piece == numbers[place] and both:
-            both -= 1
-            ratio = math.log(max(both, 1) / total) - float(network.shares[piece])
+        if counted and piece == known[place] and both:
+            both = both * (len(those) - 1) // len(those)
+            ratio = math.log(max(both, 1) / total) - SHARES[piece]
         if both:
             kind = min(int(math.log2(both)), 5)
             found = found + network.slopes[row, kind] * ratio + network.shifts[row, kind]
@@ -174,22 +191,27 @@ def _chunk(seed, n, size=20):
 
 @pytest.mark.parametrize("counted", [False, True])
 def test_bits_and_gradients_are_those_of_the_mixture_written_out(counted):
-    """When the text is one that was counted, and otherwise."""
+    """When the text is one that was counted, and otherwise; two windows, copied unknown pieces."""
     network = _network()
-    numbers, keep = _chunk(0, 14)
-    numbers = torch.from_numpy(COUNTED[0][:14]) if counted else numbers
-    found = network.dropped_bits(numbers[None], keep[None], counted=counted)[0]
-    expected = _reference(network, numbers, keep, counted=counted)
-    assert not keep.all()
+    numbers, keep = _chunk(0, 22)
+    numbers = torch.from_numpy(COUNTED[0][:22]).clone() if counted else numbers
+    numbers[[3, 9, 20, 12]] = torch.tensor([20, 20, 20, 21])
+    keep[[3, 12, 20]], keep[9] = False, True
+    spelled = torch.where(numbers < 20, 0.0, 25.0)
+    found = network.dropped_bits(numbers[None], keep[None], counted=counted, spelled=spelled[None])[
+        0
+    ]
+    expected = _reference(network, numbers, keep, spelled, counted=counted)
     assert (expected[~keep] > 0).all()
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)  # the ratios are float32
-    weights = torch.arange(1.0, 15, dtype=torch.float64)
+    assert expected[12] > 25 > expected[3]  # only the other one is kept elsewhere
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)  # the ratios are float32
+    weights = torch.arange(1.0, 23, dtype=torch.float64)
     slopes = [
         torch.autograd.grad((bits * weights).sum(), list(network.parameters()))
         for bits in (found, expected)
     ]
     for one, other in zip(*slopes, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_chances_sum_to_one_and_agree_with_the_bits():
@@ -225,18 +247,22 @@ def test_nothing_kept_or_nothing_dropped():
     assert (all_kept == 0).all()
 
 
-def test_the_reconstructor_is_one_and_adds_spelling(trained, vocabulary):
+def test_the_reconstructor_adds_spelling_unless_the_piece_is_copied(trained, vocabulary):
     assert isinstance(trained, Reconstructor)
-    tokens = WORDS.tokenize("the cat sat on the zeppelin.")
-    keep = np.array([True, False, True, False, True, False, True])
-    bits = trained.bits(tokens, keep)
-    assert (bits[keep] == 0).all()
-    assert vocabulary.numbers(tokens)[5] == UNKNOWN
+    tokens = WORDS.tokenize("the cat saw a zeppelin on the zeppelin.")
+    numbers = vocabulary.numbers(tokens)
+    assert numbers[4] == numbers[7] == UNKNOWN
+    keep = np.array([True, False, True, False, True, False, True, False, True])
+    copied = trained.bits(tokens, keep)
+    assert (copied[keep] == 0).all()
+    alone = trained.bits(tokens, keep & (np.arange(9) != 4))
+    spelled = vocabulary.spelled_bits(tokens)[7]
+    assert alone[7] > spelled > copied[7]
     plain = trained.network.dropped_bits(
-        torch.from_numpy(vocabulary.numbers(tokens))[None], torch.from_numpy(keep)[None]
+        torch.from_numpy(numbers)[None], torch.from_numpy(keep)[None]
     )[0].numpy()
-    np.testing.assert_allclose(bits - plain, vocabulary.spelled_bits(tokens) * ~keep, atol=1e-5)
-    assert bits[5] > 10
+    known = ~keep & (numbers != UNKNOWN)
+    np.testing.assert_allclose(copied[known], plain[known], atol=1e-4)
 
 
 def test_it_learns_and_fills_in(trained, documents):

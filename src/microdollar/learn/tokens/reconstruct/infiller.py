@@ -33,6 +33,7 @@ from microdollar.learn.tokens.vocabulary import (
     FILE,
     PAD,
     SPECIAL,
+    UNKNOWN,
     Vocabulary,
     pieces_of,
 )
@@ -48,7 +49,7 @@ NETWORK = "infiller"
 OPTIMIZERS = ("adamw", "collins")
 KINDS = 6
 """Of counts that weigh alike: 1, 2 and 3, 4 to 7, ..., 32 and more."""
-BATCH = 16
+BATCH = 4
 """Chunks that are read at once."""
 
 
@@ -70,18 +71,35 @@ class InfillerConfig:
     """Of the attention; they divide the width."""
     inner: int = 768
     """Numbers between the two products of a block's perceptron."""
-    length: int = 256
+    length: int = 1024
     """Most tokens that are read together, T; longer texts are read in chunks of it."""
+    window: int = 256
+    """Tokens that attend to one another; copies may come from anywhere in the chunk."""
     copying: int = 64
     """Numbers by which a gap is compared with the kept tokens that it may be a copy of."""
     steps: int = 3
     """Farthest kept token whose counted company is heard directly."""
+    classes: int = 1
+    """Of pieces, K; ``fit_infiller`` fills it in."""
+    class_steps: int = 5
+    """Farthest kept token whose class's counted company is heard."""
     dropout: float = 0.1
     """Chance of a number of the input, of a branch's end or of the output to be missing in all of
     a chunk, in training."""
 
     def __post_init__(self) -> None:
-        for option in ("width", "layers", "heads", "inner", "length", "copying", "steps"):
+        for option in (
+            "steps",
+            "classes",
+            "class_steps",
+            "window",
+            "width",
+            "layers",
+            "heads",
+            "inner",
+            "length",
+            "copying",
+        ):
             if getattr(self, option) < 1:
                 raise UsageError(f"{option} must be at least 1, got {getattr(self, option)}.")
         if self.vocabulary <= SPECIAL:
@@ -94,12 +112,12 @@ class InfillerConfig:
         """Name and shape of every weight; float32."""
         v, w, i, c = self.vocabulary, self.width, self.inner, self.copying
         found: dict[str, tuple[int, ...]] = {
-            "table": (v, w), "bias": (v,), "scale": (), "places": (self.length, w),
+            "table": (v, w), "bias": (v,), "scale": (), "places": (self.window, w),
         }  # fmt: skip
         for layer in range(self.layers):
             block = {
                 "norm_1_scale": (w,), "norm_1_shift": (w,), "attend_weight": (3 * w, w),
-                "attend_bias": (3 * w,), "distances": (self.heads, 2 * self.length - 1),
+                "attend_bias": (3 * w,), "distances": (self.heads, 2 * self.window - 1),
                 "project_weight": (w, w), "project_bias": (w,), "norm_2_scale": (w,),
                 "norm_2_shift": (w,), "up_weight": (i, w), "up_bias": (i,),
                 "down_weight": (w, i), "down_bias": (w,),
@@ -109,6 +127,7 @@ class InfillerConfig:
             "norm_scale": (w,), "norm_shift": (w,), "ask_weight": (c, w), "ask_bias": (c,),
             "answer_weight": (c, w), "copies": (), "slopes": (2 * self.steps, KINDS),
             "shifts": (2 * self.steps, KINDS),
+            "company": (2 * self.class_steps, self.classes, self.classes),
         }  # fmt: skip
 
     @property
@@ -125,9 +144,9 @@ class InfillerTraining:
         UsageError: if an option is out of range.
     """
 
-    epochs: int = 10
+    epochs: int = 4
     """Times that each training document is read, with other gaps and cuts every time."""
-    batch: int = 8
+    batch: int = 2
     """Chunks of a step."""
     learning_rate: float = 1e-3
     """Peak."""
@@ -208,7 +227,7 @@ class InfillerReconstructor:
     def bits(self, tokens: Tokens, keep: Keep) -> Bits:
         """-log2 P of each dropped token given the kept ones of its chunk, shape (n,); 0 for kept.
 
-        An unknown piece costs ``UNKNOWN`` and its spelling.
+        An unknown piece costs ``UNKNOWN`` and its spelling, or a copy of one that is kept.
 
         Raises:
             UsageError: if ``keep`` is of another shape.
@@ -220,16 +239,19 @@ class InfillerReconstructor:
 
         from microdollar.learn.gradient.stepwise_torch import settings
 
-        numbers = self.vocabulary.numbers(tokens)
-        found = np.where(keep, 0.0, self.vocabulary.spelled_bits(tokens))
-        with torch.no_grad(), settings(torch.get_num_threads(), "float32"):
+        numbers = text_numbers(self.vocabulary, tokens)
+        spelled = self.vocabulary.spelled_bits(tokens).astype(np.float32)
+        found = np.zeros(len(tokens))
+        with torch.no_grad(), settings(1, "float32"):
             for rows in _batches(len(tokens), self.config.length):
                 at, padding = places(rows)
                 given = np.where(padding, PAD, numbers[at])
                 bits = network.dropped_bits(
-                    torch.from_numpy(given), torch.from_numpy(keep[at] | padding)
+                    torch.from_numpy(given),
+                    torch.from_numpy(keep[at] | padding),
+                    spelled=torch.from_numpy(spelled[at]),
                 )
-                found[at[~padding]] += bits.numpy().astype(np.float64)[~padding]
+                found[at[~padding]] = bits.numpy().astype(np.float64)[~padding]
         return found
 
     def fill(self, tokens: Tokens, keep: Keep) -> list[str]:
@@ -245,9 +267,9 @@ class InfillerReconstructor:
 
         from microdollar.learn.gradient.stepwise_torch import settings
 
-        numbers = np.where(keep, self.vocabulary.numbers(tokens), DROPPED)
+        numbers = np.where(keep, text_numbers(self.vocabulary, tokens), DROPPED)
         found = pieces_of(tokens)
-        with torch.no_grad(), settings(torch.get_num_threads(), "float32"):
+        with torch.no_grad(), settings(1, "float32"):
             for rows in _batches(len(tokens), self.config.length):
                 at, padding = places(rows)
                 given = np.where(padding, PAD, numbers[at])
@@ -326,6 +348,15 @@ def require_mask(tokens: Tokens, keep: Keep) -> None:
         )
 
 
+def text_numbers(vocabulary: Vocabulary, tokens: Tokens) -> Ints:
+    """Numbers of a text's tokens, (n,); unknown pieces are V and more, equal if they are equal."""
+    numbers = vocabulary.numbers(tokens)
+    ranks: dict[str, int] = {}
+    for at in np.flatnonzero(numbers == UNKNOWN).tolist():
+        numbers[at] = len(vocabulary) + ranks.setdefault(tokens.piece(at), len(ranks))
+    return numbers
+
+
 def cut(n: int, length: int, offset: int = 0) -> list[tuple[int, int]]:
     """Chunks of at most ``length`` of n tokens, first and end; ``offset`` is the first's end."""
     edges = [0, *range(offset or length, n, length), n]
@@ -365,4 +396,6 @@ def _specs(facts: dict[str, Any]) -> dict[str, TensorSpec]:
         "pairs_totals": TensorSpec(dtype="float32", shape=(beside,)),
         "pairs_pieces": TensorSpec(dtype="int32", shape=("pairs",)),
         "pairs_counts": TensorSpec(dtype="int32", shape=("pairs",)),
+        "pairs_documents": TensorSpec(dtype="int32", shape=("pairs",)),
+        "class_of": TensorSpec(dtype="int64", shape=(config.vocabulary,)),
     }

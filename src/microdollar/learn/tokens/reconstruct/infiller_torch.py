@@ -21,10 +21,12 @@ from torch.nn import functional
 from microdollar.learn.tokens.reconstruct.neighbours_torch import (
     Pairs,
     TableNats,
+    class_company,
+    distances,
     gather,
     start_weights,
 )
-from microdollar.learn.tokens.vocabulary import DROPPED, PAD
+from microdollar.learn.tokens.vocabulary import DROPPED, PAD, UNKNOWN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +47,10 @@ BLOCK = (
     "down_weight", "down_bias",
 )  # fmt: skip
 """Names of a block's weights, before ``_`` and its number."""
-PAIRS = ("begins", "pieces", "counts", "totals")
+PAIRS = ("begins", "pieces", "counts", "documents", "totals")
 """Fields of the counts, after ``pairs_`` in files."""
+RECENT = (-2.0, -0.5, 0.1, 0.4, 0.3, -0.1, -0.7, -1.2, -1.4, -1.4)
+"""Added to a copy's score at distance 1, 2 to 3, 4 to 7, ...; found as those of the counts."""
 QUIET = 0.2
 """Scale of the last norm at first, so that the counts are heard."""
 COPIES = -7.0
@@ -73,7 +77,9 @@ class Infiller(nn.Module):
     copies: Tensor
     slopes: Tensor
     shifts: Tensor
+    company: Tensor
     shares: Tensor
+    class_of: Tensor
 
     def __init__(self, config: "InfillerConfig", seed: int = 0) -> None:
         super().__init__()
@@ -84,9 +90,10 @@ class Infiller(nn.Module):
         for name, shape in config.shapes().items():
             self.register_parameter(name, nn.Parameter(self._initial(name, shape)))
         self.register_buffer("shares", torch.zeros(config.vocabulary))
-        self.count(())
-        steps = torch.arange(config.length)
-        self._steps = steps[None] - steps[:, None] + config.length - 1
+        self.register_buffer("class_of", torch.zeros(config.vocabulary, dtype=torch.int64))
+        self._set_pairs(Pairs.of((), self.shares, config.steps))
+        steps = torch.arange(config.window)
+        self._steps = steps[None] - steps[:, None] + config.window - 1
 
     @classmethod
     def of(
@@ -100,9 +107,27 @@ class Infiller(nn.Module):
         network.load_state_dict(tensors)
         return network
 
-    def count(self, documents: "Sequence[npt.NDArray[np.int64]]") -> None:
-        """Count what stands beside what in training documents, numbers (n,) each."""
-        pairs = Pairs.of(documents, self.shares, self.config.steps)
+    def count(
+        self,
+        documents: "Sequence[npt.NDArray[np.int64]]",
+        shares: "npt.NDArray[np.float64]",
+        class_of: "npt.NDArray[np.int64]",
+    ) -> None:
+        """Count what stands beside what in training documents.
+
+        Args:
+            documents: numbers of each, (n,).
+            shares: ln of the part of each piece in training, (V,).
+            class_of: class of each number, (V,), below ``config.classes``.
+        """
+        with torch.no_grad():
+            self.shares.copy_(torch.from_numpy(shares))
+            self.bias.copy_(self.shares)
+            self.class_of.copy_(torch.from_numpy(class_of))
+            self.company.copy_(class_company(documents, class_of, self.config.class_steps))
+        self._set_pairs(Pairs.of(documents, self.shares, self.config.steps))
+
+    def _set_pairs(self, pairs: Pairs) -> None:
         for name in PAIRS:
             self.register_buffer(f"pairs_{name}", getattr(pairs, name))
 
@@ -118,7 +143,7 @@ class Infiller(nn.Module):
     def _initial(self, name: str, shape: tuple[int, ...]) -> Tensor:
         config = self.config
         if name.startswith("distances"):
-            far = torch.arange(1 - config.length, config.length).abs().clamp(max=FAR)
+            far = torch.arange(1 - config.window, config.window).abs().clamp(max=FAR)
             slopes = torch.tensor([SLOPES[h % len(SLOPES)] for h in range(config.heads)])
             return -slopes[:, None] * far
         if name in ("slopes", "shifts"):
@@ -131,7 +156,7 @@ class Infiller(nn.Module):
             return torch.tensor(COPIES)
         if "norm" in name and "scale" in name:
             return torch.ones(shape)
-        if len(shape) < 2:
+        if len(shape) < 2 or name == "company":
             return torch.zeros(shape)
         std = {"table": STD, "places": STD}.get(name, shape[-1] ** -0.5)
         if name.startswith(("project", "down")):
@@ -145,33 +170,43 @@ class Infiller(nn.Module):
         padding: Tensor | None = None,
         *,
         counted: bool | None = None,
+        spelled: Tensor | None = None,
     ) -> Tensor:
         """-log2 P of each dropped token given the kept ones, (B, T); 0 for kept and padding.
 
-        Without the spelling of unknown pieces. Gradients flow to the weights.
+        Gradients flow to the weights.
 
         Args:
-            numbers: of all tokens, int64 (B, T), T up to ``config.length``.
+            numbers: of all tokens, int64 (B, T), T up to ``config.length``. Unknown pieces are
+                ``UNKNOWN``, or V and more as ``text_numbers`` has them.
             keep: which are kept, bool (B, T).
             padding: what is no token; where ``numbers`` is ``PAD`` if None.
-            counted: whether these are training texts, from whose counts each gap must be taken
-                out before it is read; in training mode if None.
+            counted: whether these are training texts, from whose counts the document of each gap
+                must be taken out before it is read; in training mode if None.
+            spelled: bits of the spelling of each token, (B, T), 0 for known pieces. Then an
+                unknown piece costs these too, unless it is a copy, which needs numbers from V on.
         """
         counted = self.training if counted is None else counted
         padding = numbers == PAD if padding is None else padding
-        hidden = self.hidden(numbers, keep, padding)
+        known = self._known(numbers)
+        hidden = self.hidden(known, keep, padding)
         gaps = (~keep & ~padding).nonzero(as_tuple=True)
-        truth = numbers[gaps]
+        truth = known[gaps]
+        kept = keep & ~padding
         evidence = gather(
-            self.pairs, self.shares, numbers, keep & ~padding, gaps,
-            seen=truth if counted else None,
-        )  # fmt: skip
+            self.pairs, self.shares, known, kept, gaps, seen=truth if counted else None
+        )
         nats: Tensor = TableNats.apply(  # type: ignore[no-untyped-call]
-            hidden[gaps], self.table, self.bias, truth, *self._evidence_weights(),
+            *self._output(hidden[gaps], known, kept, gaps), self.bias, truth,
+            *self._evidence_weights(),
             evidence.gaps, evidence.pieces, evidence.ratios, evidence.kinds,
         )  # fmt: skip
-        scores = self._copy_scores(hidden, keep & ~padding, *gaps)
-        right = scores.masked_fill(numbers[gaps[0]] != truth[:, None], SHUT).logsumexp(-1)
+        scores = self._copy_scores(hidden, kept, gaps)
+        other = numbers[gaps[0]] != numbers[gaps][:, None]
+        if spelled is not None:
+            nats = nats + math.log(2) * spelled[gaps]
+            other |= (numbers[gaps] == UNKNOWN)[:, None]
+        right = scores.masked_fill(other, SHUT).logsumexp(-1)
         nats = functional.softplus(scores.logsumexp(-1)) - torch.logaddexp(-nats, right)
         bits = torch.zeros(numbers.shape, dtype=nats.dtype, device=nats.device)
         return bits.index_put(gaps, nats / math.log(2))
@@ -183,23 +218,53 @@ class Infiller(nn.Module):
             numbers: of all tokens, int64 (B, T); those of dropped ones are not looked at.
             keep: which are kept, bool (B, T), padding too.
         """
-        padding = numbers == PAD
+        padding, numbers = numbers == PAD, self._known(numbers)
         hidden = self.hidden(numbers, keep, padding)
         gaps = (~keep & ~padding).nonzero(as_tuple=True)
-        found = gather(self.pairs, self.shares, numbers, keep & ~padding, gaps)
+        kept = keep & ~padding
+        found = gather(self.pairs, self.shares, numbers, kept, gaps)
         slopes, shifts = self._evidence_weights()
-        logits = functional.linear(hidden[gaps], self.table, self.bias).index_put(
+        logits = functional.linear(
+            *self._output(hidden[gaps], numbers, kept, gaps), self.bias
+        ).index_put(
             (found.gaps, found.pieces),
             slopes[found.kinds] * found.ratios + shifts[found.kinds],
             accumulate=True,
         )
-        copies = self._copy_scores(hidden, keep & ~padding, *gaps).exp()
+        copies = self._copy_scores(hidden, kept, gaps).exp()
         chances = logits.softmax(-1).scatter_add(1, numbers[gaps[0]], copies)
         return chances / (1 + copies.sum(-1, keepdim=True))
 
+    def _known(self, numbers: Tensor) -> Tensor:
+        return numbers.masked_fill(numbers >= self.config.vocabulary, UNKNOWN)
+
+    def _output(
+        self, hidden: Tensor, numbers: Tensor, kept: Tensor, gaps: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Hidden states with a logit for each class, and the table with each piece's class."""
+        config = self.config
+        at = gaps[1][:, None] + torch.tensor(distances(config.class_steps))
+        inside = (at >= 0) & (at < numbers.shape[1])
+        at = at.clamp(0, numbers.shape[1] - 1)
+        rows = gaps[0][:, None]
+        sides = config.classes * torch.arange(2 * config.class_steps)
+        said = functional.embedding(
+            sides + self.class_of[numbers[rows, at]], self.company.flatten(0, 1)
+        )
+        said = (said * (inside & kept[rows, at])[..., None]).sum(1)
+        classes = functional.one_hot(self.class_of, config.classes).to(self.table.dtype)
+        return torch.cat([hidden, said], 1), torch.cat([self.table, classes], 1)
+
     def hidden(self, numbers: Tensor, keep: Tensor, padding: Tensor) -> Tensor:
         """What is known about each place after the last block, (B, T, W)."""
-        size = self.config.width
+        size, window = self.config.width, self.config.window
+        whole = numbers.shape
+        if whole[1] > window:  # windows of a chunk know nothing of one another here
+            more = -whole[1] % window
+            numbers, keep, padding = (
+                functional.pad(t, (0, more), value=fill).view(-1, window)
+                for t, fill in ((numbers, PAD), (keep, True), (padding, True))
+            )
         batch, length = numbers.shape
         x = functional.embedding(numbers.where(keep | padding, DROPPED), self.table) * self.scale
         x = self._drop(x + self.places[:length])
@@ -214,7 +279,8 @@ class Infiller(nn.Module):
             y = functional.layer_norm(x, (size,), p["norm_2_scale"], p["norm_2_shift"])
             y = functional.gelu(functional.linear(y, p["up_weight"], p["up_bias"]))
             x = x + self._drop(functional.linear(y, p["down_weight"], p["down_bias"]))
-        return self._drop(functional.layer_norm(x, (size,), self.norm_scale, self.norm_shift))
+        x = self._drop(functional.layer_norm(x, (size,), self.norm_scale, self.norm_shift))
+        return x.reshape(whole[0], -1, size)[:, : whole[1]]
 
     def _attend(self, parts: Tensor, liking: Tensor) -> Tensor:
         batch, length, _ = parts.shape
@@ -225,12 +291,15 @@ class Infiller(nn.Module):
         seen: Tensor = (shares @ v).transpose(1, 2).reshape(batch, length, width)
         return seen
 
-    def _copy_scores(self, hidden: Tensor, kept: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    def _copy_scores(self, hidden: Tensor, kept: Tensor, gaps: tuple[Tensor, ...]) -> Tensor:
         """Of each place of the chunk for each dropped token, (dropped, T)."""
+        rows, columns = gaps
         asked = functional.linear(hidden, self.ask_weight, self.ask_bias)
         answers = functional.linear(hidden, self.answer_weight)
         scores: Tensor = (asked * asked.shape[-1] ** -0.5) @ answers.transpose(1, 2)
-        return (scores[rows, columns] + self.copies).masked_fill(~kept[rows], SHUT)
+        far = (torch.arange(kept.shape[1]) - columns[:, None]).abs().clamp(min=1)
+        recent = torch.tensor(RECENT)[far.float().log2().long().clamp(max=len(RECENT) - 1)]
+        return (scores[rows, columns] + recent + self.copies).masked_fill(~kept[rows], SHUT)
 
     def _evidence_weights(self) -> tuple[Tensor, Tensor]:
         """b and a of each kind, and a 0 for what says nothing."""

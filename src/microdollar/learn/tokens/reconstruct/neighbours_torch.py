@@ -3,8 +3,9 @@
 A piece v that stood c times at distance d of a kept piece u adds, for each kept neighbour of a
 gap, a + b ln(c N / (c(u, d) c(v))) to its logit: pointwise mutual information (Church and Hanks
 1990, Computational Linguistics 16) in a log-linear model, with one a and b for each d and each
-power of two of c. a and b are learnt on counts without the gap itself (its document is counted,
-and would be believed too much otherwise).
+power of two of c. a and b are learnt on counts without the document of the gap, which would be
+believed too much otherwise. Classes of pieces (:mod:`piece_classes`) are counted in the same way:
+so that a pair of words that nobody saw says something too.
 """
 
 import math
@@ -22,12 +23,15 @@ from microdollar.learn.tokens.vocabulary import PAD
 
 Ints = npt.NDArray[np.int64]
 
-SLOPES = (0.6, 0.4, 0.2)
-"""b at distance 1, 2, 3 and more at first, for a count of 1; ``RISE`` more for each power of two.
-These and ``SHIFTS`` are what 150 steps found without the network, rounded."""
-RISE = 0.08
-SHIFTS = (0.7, 0.15, 0.05)
+SLOPES = (0.5, 0.28, 0.15)
+"""b at distance 1, 2, 3 and more at first. These, ``SHIFTS`` and ``SHARES`` are what 200 steps
+without the network found, rounded."""
+SHIFTS = (0.3, 0.0, -0.1)
 """a at distance 1, 2, 3 and more at first."""
+SHARES = (0.7, 0.5, 0.4, 0.3, 0.2)
+"""How much what was counted of classes weighs at first, by distance."""
+PRIOR = 10.0
+"""Times that a class is taken to have stood beside others as by chance, besides its counts."""
 UNLIKELY = 2.0
 """Pairs farther than neighbours are left out if they are not so much oftener than by chance."""
 ROWS = 256
@@ -42,8 +46,38 @@ def distances(steps: int) -> list[int]:
 def start_weights(steps: int) -> tuple[Tensor, Tensor]:
     """b and a at first, (2 steps, KINDS) each."""
     far = [min(abs(d), len(SLOPES)) - 1 for d in distances(steps)]
-    slopes = torch.tensor([SLOPES[f] for f in far])[:, None] + RISE * torch.arange(KINDS)
-    return slopes, torch.tensor([SHIFTS[f] for f in far])[:, None].expand(-1, KINDS).clone()
+    slopes, shifts = torch.tensor([(SLOPES[f], SHIFTS[f]) for f in far]).T
+    return slopes[:, None].repeat(1, KINDS), shifts[:, None].repeat(1, KINDS)
+
+
+def class_company(documents: Sequence[Ints], class_of: Ints, steps: int) -> Tensor:
+    """What a class says of others at each distance, (2 steps, K, K), weighed by ``SHARES``.
+
+    Logarithms of how much oftener than by chance a class stands there.
+
+    Args:
+        documents: numbers of each, (n,).
+        class_of: class of each number, (V,).
+        steps: farthest distance.
+    """
+    size = int(class_of.max()) + 1
+    texts = [class_of[document] for document in documents]
+    alone = np.bincount(np.concatenate([*texts, np.arange(size)]), minlength=size) - 0.5
+    chance = alone / alone.sum()
+    found = []
+    for d in distances(steps):
+        keys = [
+            near * size + piece
+            for near, piece in (
+                (text[:d], text[-d:]) if d < 0 else (text[d:], text[:-d]) for text in texts
+            )
+            if len(near) == len(piece)
+        ]
+        counts = np.bincount(np.concatenate([*keys, np.zeros(0, np.int64)]), minlength=size**2)
+        table = counts.reshape(size, size) + PRIOR * chance
+        ratios = np.log(table / table.sum(1, keepdims=True) / chance)
+        found.append(SHARES[min(abs(d), len(SHARES)) - 1] * ratios)
+    return torch.from_numpy(np.array(found, np.float32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +90,8 @@ class Pairs:
     """v of each pair, int32 (pairs,)."""
     counts: Tensor
     """c of each pair, int32 (pairs,)."""
+    documents: Tensor
+    """In how many documents it stands, int32 (pairs,)."""
     totals: Tensor
     """c(u, d) of each kind, float32 (2 steps V,)."""
 
@@ -69,13 +105,15 @@ class Pairs:
             steps: farthest distance.
         """
         size = len(shares)
-        found = [np.zeros(0, np.int64)]
+        found, apart = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for number, d in enumerate(distances(steps)):
             for document in documents:
                 near, piece = (document[:d], document[-d:]) if d < 0 else (
                     document[d:], document[:-d])  # fmt: skip
                 found.append((number * size + near) * size + piece)
+                apart.append(np.unique(found[-1]))
         keys, counts = np.unique(np.concatenate(found), return_counts=True)
+        _, those = np.unique(np.concatenate(apart), return_counts=True)
         kinds, pieces = np.divmod(keys, size)
         totals = np.bincount(kinds, counts, 2 * steps * size)
         ratios = np.log(counts / np.maximum(totals[kinds], 1)) - shares.numpy()[pieces]
@@ -85,6 +123,7 @@ class Pairs:
             begins=torch.from_numpy(begins),
             pieces=torch.from_numpy(pieces[told].astype(np.int32)),
             counts=torch.from_numpy(counts[told].astype(np.int32)),
+            documents=torch.from_numpy(those[told].astype(np.int32)),
             totals=torch.from_numpy(totals.astype(np.float32)),
         )
 
@@ -120,7 +159,8 @@ def gather(
         numbers: of all tokens, (B, T).
         kept: which of them are known, (B, T).
         gaps: rows and columns of the gaps.
-        seen: if the text is one that was counted, what stands in each gap: it is not counted.
+        seen: if the text is one that was counted, what stands in each gap: its document is taken
+            out of the counts.
     """
     size, steps = len(shares), len(pairs.totals) // (2 * len(shares))
     rows, columns = gaps
@@ -135,10 +175,13 @@ def gather(
     each = torch.repeat_interleave(sizes)
     pair = torch.arange(len(each)) + (pairs.begins[keys] - sizes.cumsum(0) + sizes)[each]
     pieces = pairs.pieces[pair].long()
-    counts = pairs.counts[pair].float()
+    counts = pairs.counts[pair]
     found = gap[each]
-    if seen is not None:
-        counts -= (pieces == seen[found]).float()
+    if seen is not None:  # as if each of its documents had as many of them
+        own = (pieces == seen[found]).nonzero()[:, 0]
+        documents = pairs.documents[pair[own]]
+        counts[own] = counts[own] * (documents - 1) // documents
+    counts = counts.float()
     ratios = counts.clamp(min=0.5).log_() - pairs.totals[keys].log_()[each] - shares[pieces]
     kinds = counts.clamp(min=1).log2_().floor_().clamp_(max=KINDS - 1).long()
     kinds += side[each] * KINDS

@@ -7,6 +7,7 @@ what stands beside each (:mod:`neighbours_torch`), the table with what stands ar
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,11 @@ from microdollar.learn.tokens.reconstruct.infiller import (
     InfillerReconstructor,
     InfillerTraining,
     cut,
+    text_numbers,
 )
 from microdollar.learn.tokens.reconstruct.infiller_torch import STD, Infiller
 from microdollar.learn.tokens.reconstruct.masks import draw_masks, random_masks
+from microdollar.learn.tokens.reconstruct.piece_classes import PieceClasses
 from microdollar.learn.tokens.tokenizers import Tokens
 from microdollar.learn.tokens.vocabulary import PAD, UNKNOWN, Vocabulary
 
@@ -37,6 +40,10 @@ BETAS = (0.9, 0.99)
 """Of AdamW: runs are short (assumed)."""
 NEVER = 1e-3
 """What is counted for numbers that are never predicted; every other gets half a count more."""
+SPELLED = 28.0
+"""Bits of the spelling of an unknown piece, as far as copying is learnt: about the mean."""
+HIDDEN = 1 << 32
+"""Added to numbers of pieces that are to be unknown: more than any text has."""
 VALIDATED = 0.5
 """Part of the validation tokens that is kept, by chance, when epochs are compared."""
 
@@ -57,27 +64,38 @@ def fresh_infiller(
     Raises:
         UsageError: if the vocabulary is of another size.
     """
-    network = Infiller(config, seed)
+    classes = PieceClasses.of(vocabulary)
+    network = Infiller(replace(config, classes=len(classes)), seed)
+    network.count(documents, unigram_log(vocabulary), classes.of_number)
     with torch.no_grad():
-        network.shares.copy_(torch.from_numpy(unigram_log(vocabulary)))
-        network.bias.copy_(network.shares)
-        network.count(documents)
         network.table.copy_(STD * counted_table(documents, config.vocabulary, config.width, seed))
     return network
 
 
 def make_optimizer(network: Infiller, options: InfillerTraining) -> torch.optim.Optimizer:
-    """AdamW or Collins; what is a vector does not decay."""
-    groups = [
+    """AdamW or Collins; the table and the weights of products decay, nothing else."""
+    decayed = {
+        id(p) for name, p in network.named_parameters() if name == "table" or "weight" in name
+    }
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if id(p) in decayed]},
         {
-            "params": [p for p in network.parameters() if p.ndim > 1],
-            "weight_decay": options.weight_decay,
+            "params": [p for p in network.parameters() if id(p) not in decayed],
+            "weight_decay": 0.0,
         },
-        {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
     ]
     if options.optimizer == "collins":
-        return Collins(groups, lr=options.learning_rate, betas=BETAS, seed=options.seed)
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=BETAS, fused=True)
+        return Collins(
+            groups, lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay,
+            seed=options.seed,
+        )  # fmt: skip
+    return torch.optim.AdamW(
+        groups,
+        lr=options.learning_rate,
+        betas=BETAS,
+        weight_decay=options.weight_decay,
+        fused=True,
+    )
 
 
 def train_step(
@@ -103,7 +121,8 @@ def train_step(
         MicrodollarError: if the loss is no number.
     """
     dropped = int((~keep & (numbers != PAD)).sum())
-    bits = network.dropped_bits(numbers, keep).sum() / max(dropped, 1)
+    spelled = SPELLED * (numbers >= network.config.vocabulary)
+    bits = network.dropped_bits(numbers, keep, spelled=spelled).sum() / max(dropped, 1)
     found = float(bits.detach())
     if not math.isfinite(found):
         raise MicrodollarError(
@@ -154,7 +173,9 @@ def epoch_batches(
 def random_bits(
     network: Infiller, documents: Sequence[Ints], ratio: float, *, seed: int = 0
 ) -> float:
-    """Mean bits of a dropped token at random masks, the same for the same seed; no spelling.
+    """Mean bits of a dropped token at random masks, the same for the same seed.
+
+    Unknown pieces of numbers from V on are spelled with ``SPELLED`` bits, or copied.
 
     Args:
         network: left in the mode that it was in.
@@ -168,12 +189,13 @@ def random_bits(
     bits, dropped, training = 0.0, 0, network.training
     network.eval()
     with torch.no_grad():
-        for i in range(0, len(chunks), 16):
-            rows = padded(chunks[i : i + 16])
+        for i in range(0, len(chunks), 4):
+            rows = padded(chunks[i : i + 4])
             keep = random_masks(rows, ratio, rng)
-            bits += float(
-                network.dropped_bits(torch.from_numpy(rows), torch.from_numpy(keep)).sum()
-            )
+            numbers = torch.from_numpy(rows)
+            spelled = SPELLED * (numbers >= network.config.vocabulary)
+            found = network.dropped_bits(numbers, torch.from_numpy(keep), spelled=spelled)
+            bits += float(found.sum())
             dropped += int(np.count_nonzero(~keep))
     network.train(training)
     return bits / max(dropped, 1)
@@ -205,12 +227,13 @@ class Fitting:
             raise CorpusError("there is no token to train the infiller on. Give a longer text.")
         self.documents, self.validation = documents, validation
         self.counts, self.options = vocabulary.counts, options
+        known = [np.where(d < len(vocabulary), d, UNKNOWN) for d in documents]
         documents_of = np.zeros(len(vocabulary), np.int64)
-        for document in documents:
+        for document in known:
             documents_of[np.unique(document)] += 1
         self.single = documents_of == 1
         """Pieces of one document alone, (V,)."""
-        self.network = fresh_infiller(config, vocabulary, documents, options.seed)
+        self.network = fresh_infiller(config, vocabulary, known, options.seed)
         self.optimizer = make_optimizer(self.network, options)
         self.epoch = 0
         """Epochs done."""
@@ -237,7 +260,8 @@ class Fitting:
         bits = 0.0
         for i, rows in enumerate(batches):
             done = self.epoch * len(batches) + i
-            keep = draw_masks(rows, self.counts, rng)
+            known = np.where(rows < len(self.counts), rows, UNKNOWN)
+            keep = draw_masks(known, self.counts, rng)
             bits += train_step(
                 network,
                 self.optimizer,
@@ -257,7 +281,8 @@ class Fitting:
 
     def _with_unknown(self, document: Ints, rng: np.random.Generator) -> Ints:
         hidden = self.single & (rng.random(len(self.single)) < self.options.unseen)
-        return np.where(hidden[document], UNKNOWN, document)
+        known = np.where(document < len(hidden), document, PAD)  # PAD is in no document
+        return np.where(hidden[known], HIDDEN + document, document)
 
     def state(self) -> dict[str, Any]:
         """All that a run needs to go on; ``torch.save`` can write it."""
@@ -318,11 +343,11 @@ def fit_infiller(
     config = config or InfillerConfig(vocabulary=len(vocabulary))
     with settings(options.threads, options.products):
         fitting = Fitting(
-            [vocabulary.numbers(tokens) for tokens in documents],
+            [text_numbers(vocabulary, tokens) for tokens in documents],
             vocabulary,
             config,
             options,
-            [vocabulary.numbers(tokens) for tokens in validation],
+            [text_numbers(vocabulary, tokens) for tokens in validation],
         )
         if state is not None:
             fitting.load_state(state)
@@ -333,7 +358,7 @@ def fit_infiller(
         if fitting.best is not None:
             fitting.network.load_state_dict(fitting.best, strict=False)
     return InfillerReconstructor(
-        config=config,
+        config=fitting.network.config,
         vocabulary=vocabulary,
         weights=fitting.network.weights(),
         facts=fitting.facts(),

@@ -5,9 +5,11 @@ from hypothesis import strategies as st
 
 from microdollar.errors import UsageError
 from microdollar.learn.tokens.policy.features import NUMERIC, features, repetition
+from microdollar.learn.tokens.policy.pairs import Pairs
 from microdollar.learn.tokens.tokenizers import Characters, Words
 from microdollar.learn.tokens.vocabulary import UNKNOWN, Vocabulary
 
+NONE = Pairs.of([], 12)
 TEXTS = ["The cat sat on the mat, and the dog sat too.", "A cat of 1984 is no CAT."]
 
 
@@ -30,7 +32,7 @@ def test_repetition_is_what_a_loop_finds(ids):
 
 def test_features_of_each_token_alone(vocabulary):
     tokens = Words().tokenize("The cat\n\nNATO zebras 42 Ωa!")
-    found = features(tokens, vocabulary, known=8, buckets=5)
+    found = features(tokens, vocabulary, NONE, known=8, buckets=5)
     numeric = dict(zip(NUMERIC, found.numeric.T, strict=True))
     numbers = vocabulary.numbers(tokens)
     assert (numeric["unknown"] == (numbers == UNKNOWN)).all()
@@ -48,7 +50,7 @@ def test_features_of_each_token_alone(vocabulary):
 
 def test_rows_are_own_ones_for_frequent_pieces_and_shared_by_the_rest(vocabulary):
     tokens = Words().tokenize(TEXTS[0] + " zebra")
-    rows = features(tokens, vocabulary, known=6, buckets=4).rows
+    rows = features(tokens, vocabulary, NONE, known=6, buckets=4).rows
     numbers = vocabulary.numbers(tokens)
     own = (numbers < 6) & (numbers != UNKNOWN)
     np.testing.assert_array_equal(rows[own], numbers[own])
@@ -61,7 +63,7 @@ def test_any_text_has_finite_features(text):
     vocabulary = Vocabulary.of([Words().tokenize(TEXTS[0])], 12)
     for tokenizer in (Words(), Characters()):
         tokens = tokenizer.tokenize(text)
-        found = features(tokens, vocabulary, known=6, buckets=4)
+        found = features(tokens, vocabulary, NONE, known=6, buckets=4)
         assert found.numeric.shape == (len(tokens), len(NUMERIC))
         assert np.isfinite(found.numeric).all()
         assert ((found.rows >= 0) & (found.rows < 10)).all()
@@ -70,4 +72,4 @@ def test_any_text_has_finite_features(text):
 def test_sizes_that_leave_no_room(vocabulary):
     for known, buckets in ((2, 4), (6, 0)):
         with pytest.raises(UsageError):
-            features(Words().tokenize("a"), vocabulary, known=known, buckets=buckets)
+            features(Words().tokenize("a"), vocabulary, NONE, known=known, buckets=buckets)

@@ -6,6 +6,7 @@ import pytest
 from microdollar.errors import ModelFileError, UsageError
 from microdollar.learn.tokens.policy.features import features
 from microdollar.learn.tokens.policy.folder import PolicyModel
+from microdollar.learn.tokens.policy.pairs import Pairs
 from microdollar.learn.tokens.scorers.base import Scorer, make_scorer
 from microdollar.learn.tokens.scorers.policy import Policy
 from microdollar.learn.tokens.tokenizers import Words
@@ -19,7 +20,10 @@ TEXT = "The cat sat on the mat, and the dog sat on the log."
 @pytest.fixture
 def model():
     vocabulary = Vocabulary.of([Words().tokenize(TEXT)], 12)
-    return PolicyModel(network=random_network(), vocabulary=vocabulary, facts={"steps": 3})
+    pairs = Pairs.of([vocabulary.numbers(Words().tokenize(TEXT))], len(vocabulary))
+    return PolicyModel(
+        network=random_network(), vocabulary=vocabulary, pairs=pairs, facts={"steps": 3}
+    )
 
 
 def test_a_saved_policy_scores_as_before(model, tmp_path):
@@ -27,7 +31,7 @@ def test_a_saved_policy_scores_as_before(model, tmp_path):
     scorer = make_scorer("policy", model=tmp_path / "model")
     assert isinstance(scorer, Scorer)
     tokens = Words().tokenize(TEXT + " A zebra?")
-    seen = features(tokens, model.vocabulary, known=TINY.known, buckets=TINY.buckets)
+    seen = features(tokens, model.vocabulary, model.pairs, known=TINY.known, buckets=TINY.buckets)
     np.testing.assert_array_equal(scorer.score(tokens), model.network.scores(seen))
     np.testing.assert_array_equal(Policy(model=model).score(tokens), scorer.score(tokens))
     assert scorer.score(Words().tokenize("")).shape == (0,)

@@ -7,6 +7,7 @@ from microdollar.learn.tokens.policy.material import (
     make_batch,
     steps_in_pass,
 )
+from microdollar.learn.tokens.policy.pairs import Pairs
 from microdollar.learn.tokens.tokenizers import Words
 from microdollar.learn.tokens.vocabulary import PAD, UNKNOWN, Vocabulary, pieces_of
 
@@ -15,21 +16,29 @@ from .networks import TINY
 TEXTS = ["a cat and a dog and an emu", "a dog saw a cat and ran", "an owl and a bee saw it"]
 
 
+def pairs_of(cut, vocabulary):
+    return Pairs.of([vocabulary.numbers(tokens) for tokens in cut], len(vocabulary))
+
+
 def test_a_training_document_is_seen_as_a_new_one():
     cut = [Words().tokenize(text) for text in TEXTS]
     everything = Vocabulary.of(cut, 100)
     for i, tokens in enumerate(cut):
-        others = Vocabulary.of([other for j, other in enumerate(cut) if j != i], 100)
-        seen = Material.of(tokens, everything, TINY, seen=True)
-        new = Material.of(tokens, others, TINY)
+        rest = [other for j, other in enumerate(cut) if j != i]
+        others = Vocabulary.of(rest, 100)
+        seen = Material.of(tokens, everything, pairs_of(cut, everything), TINY, seen=True)
+        new = Material.of(tokens, others, pairs_of(rest, others), TINY)
+        for name in ("count in training", "left neighbour", "right neighbour"):
+            at = NUMERIC.index(name)
+            np.testing.assert_allclose(
+                seen.features.numeric[:, at], new.features.numeric[:, at], atol=1e-6
+            )
         np.testing.assert_array_equal(seen.numbers == UNKNOWN, new.numbers == UNKNOWN)
-        at = NUMERIC.index("count in training")
-        np.testing.assert_allclose(seen.features.numeric[:, at], new.features.numeric[:, at])
         pieces = pieces_of(tokens)
         for number, piece in zip(seen.numbers, pieces, strict=True):
             assert number == UNKNOWN or everything.pieces[number] == piece
         assert ((seen.spelled_bits > 0) == (seen.numbers == UNKNOWN)).all()
-        plain = Material.of(tokens, everything, TINY)
+        plain = Material.of(tokens, everything, pairs_of(cut, everything), TINY)
         np.testing.assert_array_equal(plain.numbers, everything.numbers(tokens))
 
 
@@ -49,7 +58,7 @@ def test_spans_cover_every_token_once():
 def test_a_batch_is_the_documents_places():
     cut = [Words().tokenize(text) for text in TEXTS]
     vocabulary = Vocabulary.of(cut, 100)
-    documents = [Material.of(tokens, vocabulary, TINY) for tokens in cut]
+    documents = [Material.of(tokens, vocabulary, pairs_of(cut, vocabulary), TINY) for tokens in cut]
     batch = make_batch(documents, [(1, 2, 5), (0, 0, 4)], 6)
     np.testing.assert_array_equal(batch.numbers[0], [*documents[1].numbers[2:5], PAD, PAD, PAD])
     np.testing.assert_array_equal(batch.rows[1, :4], documents[0].features.rows[:4])

@@ -5,6 +5,7 @@ torch = pytest.importorskip("torch")
 
 from microdollar.learn.tokens.policy.material import Material, make_batch  # noqa: E402
 from microdollar.learn.tokens.policy.network_torch import PolicyTwin  # noqa: E402
+from microdollar.learn.tokens.policy.pairs import Pairs  # noqa: E402
 from microdollar.learn.tokens.policy.supervised_torch import BITS, Regression  # noqa: E402
 from microdollar.learn.tokens.policy.targets_torch import Targets  # noqa: E402
 from microdollar.learn.tokens.tokenizers import Words  # noqa: E402
@@ -18,7 +19,7 @@ TEXT = "a cat and a dog and an emu saw a dog that saw a cat."
 @pytest.fixture(scope="module")
 def documents():
     tokens = Words().tokenize(TEXT)
-    return [Material.of(tokens, Vocabulary.of([tokens], 20), TINY)]
+    return [Material.of(tokens, Vocabulary.of([tokens], 20), Pairs.of([], 20), TINY)]
 
 
 def regression_of(seed=0):

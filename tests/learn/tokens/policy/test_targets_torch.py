@@ -4,6 +4,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from microdollar.learn.tokens.policy.material import Material  # noqa: E402
+from microdollar.learn.tokens.policy.pairs import Pairs  # noqa: E402
 from microdollar.learn.tokens.policy.reading_torch import lost_bits  # noqa: E402
 from microdollar.learn.tokens.policy.targets_torch import (  # noqa: E402
     Targets,
@@ -33,7 +34,7 @@ def documents():
     texts = ["a b c d e f g h i j k l m n o p q r s t " * 3, "one two three a b unheardof"]
     cut = [words.tokenize(text) for text in texts]
     vocabulary = Vocabulary.of([cut[0]], 20)
-    return [Material.of(tokens, vocabulary, TINY) for tokens in cut]
+    return [Material.of(tokens, vocabulary, Pairs.of([], 20), TINY) for tokens in cut]
 
 
 def test_own_bits_and_influence_are_what_the_reader_was_built_with(documents):

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from microdollar.errors import UsageError
+from microdollar.learn.tokens.policy.pairs import Pairs
 from microdollar.learn.tokens.scorers.characters import code_points, utf8_lengths
-from microdollar.learn.tokens.vocabulary import UNKNOWN
+from microdollar.learn.tokens.vocabulary import SPECIAL, UNKNOWN
 
 if TYPE_CHECKING:
     from microdollar.learn.tokens.tokenizers import Tokens
@@ -24,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 NUMERIC = (
     "count in training", "count in text", "seen before", "distance back", "distance ahead",
     "bytes", "spelled bits", "unknown", "space before", "line before", "capital", "capitals",
-    "digits", "sign", "not ascii", "place",
+    "digits", "sign", "not ascii", "place", "left neighbour", "right neighbour",
 )  # fmt: skip
 """The numbers of a token, in order; logarithms of counts, bytes and distances, parts of the
 token's characters, and 0 or 1; each about 1 at most."""
@@ -49,12 +50,15 @@ class Features:
         return len(self.rows)
 
 
-def features(tokens: "Tokens", vocabulary: "Vocabulary", *, known: int, buckets: int) -> Features:
+def features(
+    tokens: "Tokens", vocabulary: "Vocabulary", pairs: Pairs, *, known: int, buckets: int
+) -> Features:
     """Features of all tokens of a text that the vocabulary was not made from.
 
     Args:
         tokens: cut by the tokenizer of the vocabulary.
         vocabulary: of training.
+        pairs: of training, by the numbers of that vocabulary.
         known: numbers of the vocabulary that have a row each; the rest share the others.
         buckets: rows that are shared, by a hash of the token without its white space.
 
@@ -63,10 +67,18 @@ def features(tokens: "Tokens", vocabulary: "Vocabulary", *, known: int, buckets:
     """
     if known <= UNKNOWN or buckets < 1:
         raise UsageError(f"known is {known} and buckets {buckets}. Give at least 3 and 1.")
+    counts = vocabulary.counts.copy()
+    counts[:SPECIAL] = 0
     numbers = vocabulary.numbers(tokens)
-    counts = np.where(numbers == UNKNOWN, 0, vocabulary.counts[numbers])
-    spelled_bits = vocabulary.spelled_bits(tokens)
-    return from_counts(tokens, numbers, counts, spelled_bits, known=known, buckets=buckets)
+    return from_counts(
+        tokens,
+        numbers,
+        counts,
+        vocabulary.spelled_bits(tokens),
+        pairs.evidence(numbers, counts),
+        known=known,
+        buckets=buckets,
+    )
 
 
 def from_counts(
@@ -74,24 +86,26 @@ def from_counts(
     numbers: Ints,
     counts: Ints,
     spelled_bits: "npt.NDArray[np.floating[Any]]",
+    evidence: Floats,
     *,
     known: int,
     buckets: int,
 ) -> Features:
-    """Features from what is known of the pieces, shape (n,) each.
+    """Features from what is known of the pieces.
 
     Args:
         tokens: of a whole text.
-        numbers: of the vocabulary.
-        counts: how often each piece was seen in other texts, 0 for ``UNKNOWN``.
-        spelled_bits: bits that spelling takes, 0 for known pieces.
+        numbers: of the vocabulary, shape (n,).
+        counts: how often each number was seen in other texts, 0 for special ones, shape (V,).
+        spelled_bits: bits that spelling takes, 0 for known pieces, shape (n,).
+        evidence: of the neighbours, shape (n, 2).
         known: see :func:`features`.
         buckets: see :func:`features`.
     """
     unknown = numbers == UNKNOWN
     rows = np.where((numbers < known) & ~unknown, numbers, known + tokens.ids % buckets)
     numeric = np.empty((len(tokens), len(NUMERIC)), np.float32)
-    for column, values in enumerate((counts, *repetition(tokens.ids))):
+    for column, values in enumerate((counts[numbers], *repetition(tokens.ids))):
         numeric[:, column] = values
     np.log1p(numeric[:, :5], out=numeric[:, :5])
     numeric[:, :5] /= _LOG_SCALES
@@ -99,6 +113,7 @@ def from_counts(
     numeric[:, 7] = unknown
     numeric[:, (5, *range(8, 15))] = _shapes(tokens)
     numeric[:, 15] = (np.arange(len(tokens)) + 0.5) / max(len(tokens), 1)
+    numeric[:, 16:] = evidence
     return Features(rows=rows, numeric=numeric)
 
 

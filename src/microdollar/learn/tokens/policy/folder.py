@@ -1,7 +1,7 @@
 """A trained policy on disk: one folder, written whole.
 
 config.json         sizes, which vocabulary, how it was trained
-model.safetensors   the policy's weights
+model.safetensors   the policy's weights, and counts of neighbouring pieces
 vocabulary.json     the pieces that it knows, with their counts
 infiller/           the reconstructor that it was trained with; optional
 logs/               what training wrote down; optional
@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+import numpy.typing as npt
 
 from microdollar.errors import UsageError
 from microdollar.learn.files import (
@@ -22,7 +24,10 @@ from microdollar.learn.files import (
     whole_folder,
 )
 from microdollar.learn.strict_json import bad, show
+from microdollar.learn.tokens.policy.features import Features, features
 from microdollar.learn.tokens.policy.network import PolicyConfig, PolicyNetwork
+from microdollar.learn.tokens.policy.pairs import Pairs
+from microdollar.learn.tokens.tokenizers import Tokens
 from microdollar.learn.tokens.vocabulary import FILE, Vocabulary
 
 if TYPE_CHECKING:
@@ -36,10 +41,11 @@ NAMES = (CONFIG_NAME, TENSORS_NAME, FILE, INFILLER, LOGS)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PolicyModel:
-    """A policy with the vocabulary that it was trained with."""
+    """A policy with the counts that it was trained with."""
 
     network: PolicyNetwork
     vocabulary: Vocabulary
+    pairs: Pairs
     facts: Mapping[str, Any] = field(default_factory=dict)
     """How it was trained, as JSON can hold it."""
 
@@ -67,7 +73,12 @@ class PolicyModel:
             "training": dict(self.facts),
         }
         with whole_folder(folder, names=NAMES) as fresh:
-            save_folder(fresh / NETWORK, self.network.weights, facts)
+            tensors: dict[str, npt.NDArray[Any]] = {
+                **self.network.weights,
+                "pairs": self.pairs.keys,
+                "pair_counts": self.pairs.counts,
+            }
+            save_folder(fresh / NETWORK, tensors, facts)
             for path in (fresh / NETWORK).iterdir():
                 path.rename(fresh / path.name)
             (fresh / NETWORK).rmdir()
@@ -95,8 +106,23 @@ class PolicyModel:
                 f"({show(facts['fingerprint'])})",
                 "Train the model again, or name another folder.",
             )
-        network = PolicyNetwork(config=_config(facts), weights=weights)
-        return cls(network=network, vocabulary=vocabulary, facts=facts["training"])
+        try:
+            pairs = Pairs(
+                size=len(vocabulary),
+                keys=weights.pop("pairs"),
+                counts=weights.pop("pair_counts"),
+            )
+            network = PolicyNetwork(config=_config(facts), weights=weights)
+        except UsageError as error:
+            bad(folder / TENSORS_NAME, str(error), "Train the model again.")
+        return cls(network=network, vocabulary=vocabulary, pairs=pairs, facts=facts["training"])
+
+    def features(self, tokens: Tokens) -> Features:
+        """What the network sees of a text."""
+        config = self.network.config
+        return features(
+            tokens, self.vocabulary, self.pairs, known=config.known, buckets=config.buckets
+        )
 
 
 def _config(facts: Mapping[str, Any]) -> PolicyConfig:
@@ -111,4 +137,6 @@ def _specs(facts: dict[str, Any]) -> dict[str, TensorSpec]:
         raise ValueError(str(error)) from error
     if not isinstance(facts["fingerprint"], str) or not isinstance(facts["training"], dict):
         raise TypeError("fingerprint or training")
-    return {name: TensorSpec(dtype="float32", shape=shape) for name, shape in shapes.items()}
+    specs = {name: TensorSpec(dtype="float32", shape=shape) for name, shape in shapes.items()}
+    pairs = TensorSpec(dtype="int64", shape=("pairs",))
+    return {**specs, "pairs": pairs, "pair_counts": pairs}

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from microdollar.learn.tokens.policy.features import Features, from_counts
 from microdollar.learn.tokens.policy.network import PolicyConfig
+from microdollar.learn.tokens.policy.pairs import Pairs
 from microdollar.learn.tokens.tokenizers import Tokens
 from microdollar.learn.tokens.vocabulary import PAD, SPECIAL, UNKNOWN, Vocabulary
 
@@ -33,13 +34,20 @@ class Material:
 
     @classmethod
     def of(
-        cls, tokens: Tokens, vocabulary: Vocabulary, config: PolicyConfig, *, seen: bool = False
+        cls,
+        tokens: Tokens,
+        vocabulary: Vocabulary,
+        pairs: Pairs,
+        config: PolicyConfig,
+        *,
+        seen: bool = False,
     ) -> "Material":
         """Prepare a document that the vocabulary's tokenizer has cut.
 
         Args:
             tokens: of the document.
             vocabulary: of the training documents.
+            pairs: of them.
             config: sizes of the policy.
             seen: whether this is one of them. Then its own counts are left out, and pieces of no
                 other document are unknown, as most of a new text's rare pieces are.
@@ -61,7 +69,7 @@ class Material:
             numbers=numbers,
             spelled_bits=spelled,
             features=from_counts(
-                tokens, numbers, counts[numbers], spelled,
+                tokens, numbers, counts, spelled, pairs.evidence(numbers, counts, seen=seen),
                 known=config.known, buckets=config.buckets,
             ),
         )  # fmt: skip

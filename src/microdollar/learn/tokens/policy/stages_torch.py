@@ -17,6 +17,7 @@ from microdollar.learn.optim import Collins
 from microdollar.learn.tokens.policy.config import TrainConfig
 from microdollar.learn.tokens.policy.material import Material
 from microdollar.learn.tokens.policy.network import PolicyNetwork, initial
+from microdollar.learn.tokens.policy.pairs import Pairs
 from microdollar.learn.tokens.policy.validation_torch import bits_per_dropped_token
 from microdollar.learn.tokens.reconstruct.infiller import InfillerConfig
 from microdollar.learn.tokens.reconstruct.infiller_torch import Infiller
@@ -36,6 +37,7 @@ class Workspace:
 
     config: TrainConfig
     vocabulary: Vocabulary
+    pairs: Pairs = field(repr=False)
     train: list[Material] = field(repr=False)
     validation: list[Material] = field(repr=False)
     network: PolicyNetwork = field(repr=False)

@@ -25,6 +25,7 @@ from microdollar.learn.tokens.policy.folder import PolicyModel
 from microdollar.learn.tokens.policy.joint_torch import JointStage
 from microdollar.learn.tokens.policy.logs import Logs
 from microdollar.learn.tokens.policy.material import Material
+from microdollar.learn.tokens.policy.pairs import Pairs
 from microdollar.learn.tokens.policy.stages_torch import (
     ReconstructorStage,
     Stage,
@@ -162,14 +163,16 @@ def _workspace(
         reader = Infiller(InfillerConfig(**{**sizes, "vocabulary": len(vocabulary)}), run.seed)
     else:
         vocabulary, reader = infiller.vocabulary, infiller.network.requires_grad_(True)
-    train = [Material.of(tokens, vocabulary, config.policy, seen=True) for tokens in cut]
+    pairs = Pairs.of([vocabulary.numbers(tokens) for tokens in cut], len(vocabulary))
+    train = [Material.of(tokens, vocabulary, pairs, config.policy, seen=True) for tokens in cut]
     validation = [
-        Material.of(tokenizer.tokenize(document.text), vocabulary, config.policy)
+        Material.of(tokenizer.tokenize(document.text), vocabulary, pairs, config.policy)
         for document in documents.validation
     ]
     return Workspace(
         config=config,
         vocabulary=vocabulary,
+        pairs=pairs,
         train=train,
         validation=validation,
         network=start_network(config),
@@ -180,7 +183,9 @@ def _workspace(
 
 def _trained(work: Workspace, steps: int) -> Trained:
     facts = {"config": work.config.to_json(), "steps": steps, **work.history}
-    model = PolicyModel(network=work.network, vocabulary=work.vocabulary, facts=facts)
+    model = PolicyModel(
+        network=work.network, vocabulary=work.vocabulary, pairs=work.pairs, facts=facts
+    )
     infiller = InfillerReconstructor(
         config=work.reader.config,
         vocabulary=work.vocabulary,

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from microdollar.errors import UsageError
-from microdollar.learn.tokens.policy.features import features
 from microdollar.learn.tokens.policy.folder import PolicyModel
 from microdollar.learn.tokens.scorers.base import Scores
 
@@ -37,7 +36,4 @@ class Policy:
 
     def score(self, tokens: "Tokens") -> Scores:
         """Of each token what is lost without it, about, in units of the training; shape (n,)."""
-        network = self._ready.network
-        config = network.config
-        seen = features(tokens, self._ready.vocabulary, known=config.known, buckets=config.buckets)
-        return network.scores(seen)
+        return self._ready.network.scores(self._ready.features(tokens))

@@ -125,7 +125,7 @@ def test_bad_options_are_refused():
             squeeze("a", **options)
     with pytest.raises(UsageError, match="needs a reconstructor"):
         squeeze("a", max_bits_lost=1.0)
-    with pytest.raises(UsageError, match="-1.0 bits may be lost"):
+    with pytest.raises(UsageError, match="bits may be lost"):
         squeeze("a", max_bits_lost=-1.0, scorer=Lengths(), reconstructor=EightEach())
 
 

@@ -1,7 +1,10 @@
 """A squeezer where frameworks expect one: LangChain's documents and runnables, LlamaIndex's nodes.
 
 Neither library is imported; what they call has the names that they use (langchain-core 1.7,
-llama-index-core 0.14). The query is not looked at: what is kept is the same for every question.
+llama-index-core 0.14). In LangChain a squeezer stands in a chain, ``prompt | squeezer`` or
+``retriever | squeezer.compress_documents``; only ``ContextualCompressionRetriever`` insists on a
+class of its own. In LlamaIndex it is one of the ``node_postprocessors``. The query is not looked
+at: what is kept is the same for every question.
 """
 
 import asyncio
@@ -36,15 +39,15 @@ class Squeezer:
         squeeze("", ratio, **options)  # finds what is wrong before the first text comes
         self.ratio, self.options = ratio, options
 
-    def __call__(self, text: str) -> str:
-        """What is left of a text."""
-        return squeeze(text, self.ratio, **self.options).text
+    def __call__(self, text: object) -> str:
+        """What is left of a text, or of the text of a prompt."""
+        return squeeze(_text_of(text), self.ratio, **self.options).text
 
-    def invoke(self, input: str, config: object = None, **kwargs: object) -> str:
-        """As a runnable of LangChain: what is left of a text, or of a prompt's text."""
-        return self(_text_of(input))
+    def invoke(self, input: object, config: object = None, **kwargs: object) -> str:
+        """As a runnable of LangChain: what is left of a text, or of the text of a prompt."""
+        return self(input)
 
-    async def ainvoke(self, input: str, config: object = None, **kwargs: object) -> str:
+    async def ainvoke(self, input: object, config: object = None, **kwargs: object) -> str:
         """``invoke`` in a thread."""
         return await asyncio.to_thread(self.invoke, input)
 

@@ -24,8 +24,8 @@ from microdollar.learn.tokens.tokenizers import Tokens
 
 BLOCK_TOKENS = 1 << 17
 """Tokens that are ranked together: a long book, in some tens of megabytes of memory."""
-_LINE = 1000
-"""Characters of the line before a block that are looked at again."""
+_LINES = 1000
+"""Characters of the lines before a block that are looked at again."""
 _HELD = 8
 """Tokens at the end of what was read that more text may still change, and some to spare."""
 
@@ -246,14 +246,22 @@ def _first(tokens: Tokens, count: int) -> Tokens:
 
 
 def _context(text: str, spans: list[Span], end: int) -> str:
-    """What decides about the text after a place: its line, and what opens the code it is in."""
-    line = text[max(text.rfind("\n", 0, end) + 1, end - _LINE) : end]
+    """What decides about the text after a place: two lines, and what opens the code it is in.
+
+    Whether a line opens or closes a block is known here, and must come out the same again: what
+    closes one is left out, and a line of text is put before what only looks like an opening.
+    """
+    began = max(text.rfind("\n", 0, max(text.rfind("\n", 0, end), 0)) + 1, end - _LINES)
+    lines = ".\n" + text[began:end]
     for start, after, kind in spans:
-        if kind == "code" and start < end < after:
-            first = text[start : text.find("\n", start) + 1]
-            if first.lstrip(" ")[:3] in ("```", "~~~") and start + len(first) <= end:
-                return first + line
-    return line
+        if kind != "code" or "\n" not in text[start:after]:
+            continue
+        if start < end < after:
+            opener = text[start : text.find("\n", start) + 1] if start < began else ""
+            return opener + text[max(start, began) : end]
+        if began < after <= end:
+            lines = "." + text[after:end]
+    return lines
 
 
 def _pieces(chunks: Iterable[str], size: int) -> Iterator[str]:

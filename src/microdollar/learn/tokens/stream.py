@@ -54,7 +54,8 @@ def squeeze_stream(
         What is left of each block.
 
     Raises:
-        BudgetError: at the end, if the protected tokens alone exceed the budget of the whole.
+        BudgetError: before the last block, if the protected tokens exceed the budget of the
+            whole, or those at the end what is left of it.
         UsageError: as ``squeeze``.
     """
     blocks = squeeze_blocks(chunks, ratio, block_tokens=block_tokens, **options)
@@ -203,12 +204,14 @@ def _blocks(
             spans = [(start - skip, after - skip, kind) for start, after, kind in found]
             block = _first(tokens, end or _end_of_block(tokens, spans, block_tokens))
             size = len(block.text)
-            yield account.squeeze(
+            squeezed = account.squeeze(
                 method, block, [span for span in spans if span[0] < size and span[1] > 0]
             )
+            if last and size == len(buffer):
+                account.close()
+            yield squeezed
             context, buffer = _context(context + buffer, found, skip + size), buffer[size:]
         parts, read = [buffer], len(buffer)
-    account.close()
 
 
 def _end_of_block(tokens: Tokens, spans: list[Span], most: int) -> int:

@@ -113,14 +113,20 @@ class Reference:
         found = Counter(numbers[i] for i in kept)
         slots = [*kept[: len([i for i in kept if i < place])][::-1][:2]]
         slots = [*slots, *[None] * (2 - len(slots)), *[i for i in kept if i > place][:2]]
+        flats = {w: math.log(p) for w, p in self.base.items() if w != UNKNOWN}
+        flats[UNKNOWN] = min(flats.values())
+        rare = sum(p * flats[w] for w, p in self.base.items())
+        rare = rare - np.mean([flats[numbers[i]] for i in kept]) if kept else 0.0
         logs = {}
         for word, mass in self.base.items():
-            log = math.log(mass) + self.w.base[0] * math.log1p(found[word] / (3000 * mass))
-            if word == UNKNOWN:
-                log += self.w.base[1]
-            else:
-                spread = (self.having[word] + 0.3) / (self.words[word] + 0.3)
-                log += self.w.base[2] * math.log(spread)
+            often = math.log1p(found[word] / (3000 * mass))
+            unknown, flat, spread = float(word == UNKNOWN), 0.0, 0.0
+            if word != UNKNOWN:
+                flat = math.log(mass)
+                spread = math.log((self.having[word] + 0.3) / (self.words[word] + 0.3))
+            features = [often, unknown, spread, flat]
+            features += [rare * often, rare * unknown, rare * flat]
+            log = math.log(mass) + sum(w * f for w, f in zip(self.w.base, features, strict=True))
             for slot, i in enumerate(slots):
                 d = abs(i - place) if i is not None else 99
                 if d > self.distances:

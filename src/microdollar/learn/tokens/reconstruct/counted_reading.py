@@ -27,8 +27,10 @@ BLOCK = 4096
 MEMORY = 3000.0
 """Tokens' worth of the training counts against which a text's own are set; 100 to 10,000 were
 tried on validation articles."""
-FEATURES = 3
-"""Of a word without context: how often the text keeps it, whether it is UNKNOWN, its spread."""
+FEATURES = 7
+"""Of a word without context: how often the text keeps it, whether it is UNKNOWN, its spread and
+its frequency; and the first, the second and the fourth times how rare the kept words are: who keeps
+the rare words drops the frequent ones."""
 LEAST_POWER, MOST_POWER, MOST_BASE = 0.0, 2.0, 10.0
 """Weights of contexts lie between the first two, those of ``base`` within the third of 0; so no
 product of four factors leaves the range of a float."""
@@ -43,7 +45,7 @@ class Weights:
     """How much each kind of evidence counts; estimated on documents held back from the counts."""
 
     base: Floats
-    """Of the features of a word without context, shape (3,)."""
+    """Of the features of a word without context, shape (7,)."""
     contexts: Floats
     """Of class gains and word gains by slot and distance, shape (4 * distances, 2)."""
     shares: Floats
@@ -56,7 +58,7 @@ class Weights:
     def plain(cls, distances: int) -> Self:
         """What is taken where nothing can be held back, and the prior of what is estimated."""
         return cls(
-            base=np.array([0.7, 0.0, 0.3]),
+            base=np.array([0.7, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0]),
             contexts=np.full((SLOTS * distances, 2), 0.5),
             shares=np.full((len(BESIDE), KINDS), 0.1),
             copied=np.where(np.arange(COPIES) > 0, 0.3, 0.0),
@@ -179,18 +181,30 @@ class Reading:
         )
 
     def features(self, text: Text) -> Floats:
-        """Of each word without context, shape (3, V)."""
+        """Of each word without context, shape (7, V)."""
+        logs = self._log_frequency
         kept = text.numbers[text.keep]
         found = np.bincount(kept, minlength=self.words).astype(np.float64)
         found[:UNKNOWN] = 0.0
         often = np.log1p(found / (MEMORY * np.exp(np.maximum(self.tables.log_base, -100.0))))
         unknown = (np.arange(self.words) == UNKNOWN).astype(np.float64)
-        return np.stack([often, unknown, self.tables.log_spread])
+        frequency = np.where(unknown > 0, 0.0, logs)
+        rare = np.exp(self.tables.log_base) @ logs - logs[kept].mean() if len(kept) else 0.0
+        features = [often, unknown, self.tables.log_spread, frequency]
+        return np.stack([*features, rare * often, rare * unknown, rare * frequency])
 
     def base(self, text: Text) -> Floats:
         """Weight of each word without context, shape (V,); it need not sum to 1."""
-        base: Floats = np.exp(self.tables.log_base + self.weights.base @ self.features(text))
+        logs = self.tables.log_base + self.weights.base @ self.features(text)
+        base: Floats = np.exp(logs - logs.max())
         return base
+
+    @cached_property
+    def _log_frequency(self) -> Floats:
+        """Logs of chances, but UNKNOWN is as rare as the rarest word, shape (V,)."""
+        logs = self.tables.log_base.copy()
+        logs[:SPECIAL] = logs[SPECIAL:].min()
+        return logs
 
     def asked(self, text: Text, dropped: Ints) -> "tuple[Asked, Own]":
         """What stands around dropped tokens, and what the text keeps beside the same pieces."""

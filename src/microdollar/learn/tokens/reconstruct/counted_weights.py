@@ -43,7 +43,7 @@ SAMPLE = 5000
 """Dropped tokens that Newton's method looks at: it adds up products over the whole vocabulary."""
 _STEPS = 4
 _ROUNDS = 20
-_AT_ONCE = 64
+_AT_ONCE = 32
 _PRIOR = 5.0
 """Weight of the prior, in dropped tokens that it may be worth."""
 
@@ -90,7 +90,7 @@ def gains(reading: Reading, asked: "Asked", features: Floats, some: slice) -> tu
     """Every feature of every word at some dropped tokens, over the whole vocabulary.
 
     Returns:
-        Features (m, 3 + 8, V), and which weight each has (m, 3 + 8): those of ``base``, then
+        Features (m, 7 + 8, V), and which weight each has (m, 7 + 8): those of ``base``, then
         those of ``contexts`` row by row.
     """
     rows, classes = asked.pair_rows[some], asked.class_rows[some]

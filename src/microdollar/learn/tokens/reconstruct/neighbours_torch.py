@@ -44,7 +44,7 @@ def distances(steps: int) -> list[int]:
 
 
 def start_weights(steps: int) -> tuple[Tensor, Tensor]:
-    """b and a at first, (2 steps, KINDS) each."""
+    """Factors b and a at first, (2 steps, KINDS) each."""
     far = [min(abs(d), len(SLOPES)) - 1 for d in distances(steps)]
     slopes, shifts = torch.tensor([(SLOPES[f], SHIFTS[f]) for f in far]).T
     return slopes[:, None].repeat(1, KINDS), shifts[:, None].repeat(1, KINDS)

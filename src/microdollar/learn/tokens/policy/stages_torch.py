@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,6 +75,7 @@ class Workspace:
         return {
             "network": {n: torch.from_numpy(w) for n, w in self.network.weights.items()},
             "reader": weights_of(self.reader),
+            "reader_config": asdict(self.reader.config),
             "expected": [torch.from_numpy(each) for each in self.expected],
             "history": self.history,
         }
@@ -83,7 +84,7 @@ class Workspace:
         """Go on where :meth:`state` was taken."""
         weights = {name: tensor.numpy() for name, tensor in state["network"].items()}
         self.network = PolicyNetwork(config=self.config.policy, weights=weights)
-        self.reader = reader_of(self.reader.config, state["reader"])
+        self.reader = reader_of(InfillerConfig(**state["reader_config"]), state["reader"])
         self.expected = [tensor.numpy() for tensor in state["expected"]]
         self.history = state["history"]
 

@@ -7,7 +7,6 @@ and costs are skewed. Errors count by how often a target was measured.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from microdollar.learn.base import Progress, silent
 from microdollar.learn.gradient.stepwise_torch import rate
+from microdollar.learn.tokens.policy.actions_torch import chances
 from microdollar.learn.tokens.policy.material import (
     Batch,
     Span,
@@ -34,10 +34,14 @@ from microdollar.learn.tokens.policy.stages_torch import (
     make_optimizer,
     reading_seen,
 )
-from microdollar.learn.tokens.policy.targets_torch import Targets, measure, random_masks
+from microdollar.learn.tokens.policy.targets_torch import Masks, Targets, measure, random_masks
 
+Floats = npt.NDArray[np.float32]
 BITS = 8.0
 """One of the score: about what targets differ by."""
+
+TINY = 1e-6
+"""Least that measurements of a token count where they count at all."""
 
 
 class Regression(nn.Module):
@@ -78,7 +82,7 @@ class Regression(nn.Module):
             times = torch.from_numpy(batch.gather(arrays[f"{name}_times"]))
             sums = torch.from_numpy(batch.gather(arrays[name])) / BITS
             # sum of (x - y)^2 over the measurements y of a token, but for what is constant in x
-            error = times * (found - sums / times.clamp(min=1)).square()
+            error = times * (found - sums / times.clamp(min=TINY)).square()
             total = total + error.sum() / times.sum().clamp(min=1)
         return total
 
@@ -148,18 +152,24 @@ class SupervisedStage:
         count = sum(float(each.sum()) for each in self.targets.own_times)
         return {"bits_per_dropped_token": (after - before) / max(count - times, 1)}
 
-    def _policy_masks(self) -> Callable[[Batch, np.random.Generator], npt.NDArray[np.bool_]]:
-        """Noise is added to scores, so that every token is dropped now and then."""
+    def _policy_masks(self) -> Masks:
+        """Noise is added to scores, so that every token is dropped now and then.
+
+        A measurement counts by how much the chance to be kept changes with the score: what a
+        token costs is asked where it is at the edge of the budget.
+        """
         work = self.work
+        temperature, ratios = work.config.joint.temperature, work.config.joint.ratios
         scores = [work.network.scores(d.features).astype(np.float32) for d in work.train]
 
-        def masks(batch: Batch, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-            noise = rng.logistic(0, work.config.joint.temperature, batch.numbers.shape)
-            noisy = np.where(batch.present, batch.gather(scores) + noise, np.inf)
-            ratios = rng.choice(work.config.joint.ratios, len(noisy))
-            budgets = np.rint((1 - ratios) * batch.present.sum(1)).astype(np.int64)
-            ranks = noisy.argsort(1, kind="stable").argsort(1, kind="stable")
-            return np.asarray(ranks >= budgets[:, None])
+        def masks(batch: Batch, rng: np.random.Generator) -> "tuple[npt.NDArray[np.bool_], Floats]":
+            present = torch.from_numpy(batch.present)
+            found = torch.from_numpy(batch.gather(scores))
+            kept = np.empty(batch.numbers.shape, np.float32)
+            for i, ratio in enumerate(rng.choice(ratios, len(kept))):
+                logits = chances(found[[i]], present[[i]], float(ratio), temperature)
+                kept[i] = torch.sigmoid(logits)[0].numpy()
+            return rng.random(kept.shape) < kept, np.asarray(4 * kept * (1 - kept), np.float32)
 
         return masks
 

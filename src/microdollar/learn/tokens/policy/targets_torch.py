@@ -22,8 +22,8 @@ Bools = npt.NDArray[np.bool_]
 
 RATIOS = (0.2, 0.8)
 """Kept at least and at most, drawn for each sequence."""
-Masks = Callable[[Batch, np.random.Generator], Bools]
-"""Draws what is kept of a batch, shape (B, T)."""
+Masks = Callable[[Batch, np.random.Generator], tuple[Bools, Floats]]
+"""Draws what is kept of a batch, and how much a measurement at each place counts, (B, T) both."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -53,18 +53,19 @@ class Targets:
             "influence": self.influence, "influence_times": self.influence_times,
         }  # fmt: skip
 
-    def add(self, batch: Batch, name: str, sums: Floats, times: Bools) -> None:
-        """Count measurements of a batch, shape (B, T), where ``times`` is true."""
+    def add(self, batch: Batch, name: str, bits: Floats, times: Floats) -> None:
+        """Count measurements of a batch, ``times`` each; shape (B, T) both."""
         arrays = self.arrays()
         for row, (document, start, end) in enumerate(batch.spans):
-            arrays[name][document][start:end] += np.where(times, sums, 0)[row, : end - start]
-            arrays[f"{name}_times"][document][start:end] += times[row, : end - start]
+            part = row, slice(0, end - start)
+            arrays[name][document][start:end] += times[part] * bits[part]
+            arrays[f"{name}_times"][document][start:end] += times[part]
 
 
-def random_masks(batch: Batch, rng: np.random.Generator) -> Bools:
-    """Tokens by chance, a ratio of ``RATIOS`` for each sequence, shape (B, T)."""
+def random_masks(batch: Batch, rng: np.random.Generator) -> tuple[Bools, Floats]:
+    """Tokens by chance, a ratio of ``RATIOS`` for each sequence; all count alike, (B, T)."""
     ratios = rng.uniform(*RATIOS, (len(batch.numbers), 1))
-    return rng.random(batch.numbers.shape) < ratios
+    return rng.random(batch.numbers.shape) < ratios, np.ones(batch.numbers.shape, np.float32)
 
 
 def measure(
@@ -104,17 +105,17 @@ def measure(
             found: Floats = bits.numpy()
             return found
 
-        keep = masks(batch, rng)
+        keep, weights = masks(batch, rng)
         bits = read(keep)
-        targets.add(batch, "own", bits, ~keep & batch.present)
+        targets.add(batch, "own", bits, weights * (~keep & batch.present))
         if spacing:
             turned = turn(batch.present, spacing, rng)
             other = keep ^ turned
             bits_then = read(other)
-            targets.add(batch, "own", bits_then, turned & ~other)
+            targets.add(batch, "own", bits_then, weights * (turned & ~other))
             change = np.where(keep | turned, 0, bits_then - bits)
             sums = by_nearest(change, turned)
-            targets.add(batch, "influence", np.where(keep, sums, -sums), turned)
+            targets.add(batch, "influence", np.where(keep, sums, -sums), weights * turned)
         told(min(first + rows, len(spans)), len(spans))
 
 

@@ -9,7 +9,7 @@ import hashlib
 import pickle
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from microdollar.learn.tokens.policy.stages_torch import (
     start_network,
 )
 from microdollar.learn.tokens.policy.supervised_torch import SupervisedStage
-from microdollar.learn.tokens.reconstruct.infiller import InfillerConfig, InfillerReconstructor
+from microdollar.learn.tokens.reconstruct.infiller import InfillerReconstructor
 from microdollar.learn.tokens.reconstruct.infiller_torch import Infiller
 from microdollar.learn.tokens.texts import Document, Split
 from microdollar.learn.tokens.tokenizers import make_tokenizer
@@ -159,8 +159,7 @@ def _workspace(
     cut = [tokenizer.tokenize(document.text) for document in documents.train]
     if infiller is None:
         vocabulary = Vocabulary.of(cut, run.vocabulary, tokenizer=run.tokenizer)
-        sizes = {name: getattr(config.infiller, name) for name in InfillerConfig.__slots__}
-        reader = Infiller(InfillerConfig(**{**sizes, "vocabulary": len(vocabulary)}), run.seed)
+        reader = Infiller(replace(config.infiller, vocabulary=len(vocabulary)), run.seed)
     else:
         vocabulary, reader = infiller.vocabulary, infiller.network.requires_grad_(True)
     pairs = Pairs.of([vocabulary.numbers(tokens) for tokens in cut], len(vocabulary))

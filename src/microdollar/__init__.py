@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from microdollar.learn.corpus import load_corpus
     from microdollar.learn.load import load_model
     from microdollar.learn.registry import create as learner
+    from microdollar.learn.tokens.squeeze import squeeze
     from microdollar.ledger import Ledger
     from microdollar.measure import Meter
     from microdollar.run.estimate import estimate
@@ -59,6 +60,7 @@ _HOMES = {
     "load_model": "learn.load:load_model",
     "load_model_spec": "spec.model_catalog:load_model_spec",
     "load_plan": "spec.load:load_plan",
+    "squeeze": "learn.tokens.squeeze:squeeze",
     "trace": "estimator.trace:trace",
     "track": "run.track:track",
 }
@@ -87,6 +89,7 @@ __all__ = [
     "load_model",
     "load_model_spec",
     "load_plan",
+    "squeeze",
     "trace",
     "track",
 ]

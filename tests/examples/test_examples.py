@@ -27,6 +27,7 @@ def test_every_example_is_tested():
         "estimate_devices",
         "finetune_with_trainer",
         "predict_then_measure",
+        "squeeze_prompt",
         "train_gpt",
     }
 
@@ -64,6 +65,15 @@ def test_estimate_devices(monkeypatch, capsys):
     assert len(lines) == 4
     for line in lines:
         assert re.match(r"rnn-bptt, H = \d+ +[a-z0-9-]+ +\S.* to .*J .* to .*\$", line)
+
+
+def test_squeeze_prompt(monkeypatch, capsys):
+    out = run("squeeze_prompt", monkeypatch, capsys)
+    kept, tokens, budget = map(int, re.search(r"(\d+) of (\d+) tokens, budget (\d+)", out).groups())
+    assert kept == budget == round(0.6 * tokens)
+    for span in ("INV-2041", "2024-05-06", "never", "not", "https://example.org/track?id=2041"):
+        assert span in out
+    assert re.findall(r"^the same .*: (\w+)$", out, re.M) == ["True", "True"]
 
 
 def test_train_gpt(monkeypatch, capsys):

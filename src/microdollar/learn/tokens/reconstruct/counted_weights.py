@@ -41,7 +41,7 @@ Keep = npt.NDArray[np.bool_]
 FOLDS = 5
 SAMPLE = 5000
 """Dropped tokens that Newton's method looks at: it adds up products over the whole vocabulary."""
-_STEPS = 4
+_STEPS, _CLOSE = 12, 1e-3
 _ROUNDS = 20
 _AT_ONCE = 32
 _PRIOR = 5.0
@@ -151,12 +151,21 @@ def _of_contexts(folds: Sequence[_Fold], plain: Weights, distances: int) -> Weig
     least[:FEATURES], most[:FEATURES] = -MOST_BASE, MOST_BASE
     held_back = [(fold.reading, text) for fold in folds for text in fold.texts]
     part = SAMPLE / sum(int(np.count_nonzero(~text.keep)) for _, text in held_back)
+    best, found, step = -np.inf, theta, np.zeros(len(theta))
     for _ in range(_STEPS):
+        goal = -_PRIOR / 2 * float(np.square(theta - prior).sum())
         slope = -_PRIOR * (theta - prior)
         curve = _PRIOR * np.eye(len(theta))
         for number, (reading, text) in enumerate(held_back):
-            _add(reading, text, theta, part, number, slope, curve)
-        theta = np.clip(theta + np.linalg.solve(curve, slope), least, most)
+            goal += _add(reading, text, theta, part, number, slope, curve)
+        if goal > best:
+            best, found, step = goal, theta, np.linalg.solve(curve, slope)
+        else:  # further than the curve held: half as far
+            step = step / 2
+        if np.abs(step).max() < _CLOSE:
+            break
+        theta = np.clip(found + step, least, most)
+    theta = found
     return replace(
         plain, base=theta[:FEATURES], contexts=theta[FEATURES:].reshape(SLOTS * distances, 2)
     )
@@ -170,8 +179,13 @@ def _add(
     seed: int,
     slope: Floats,
     curve: Floats,
-) -> None:
-    """Add a document's found minus expected features, and their covariances."""
+) -> float:
+    """Add a document's found minus expected features, and their covariances.
+
+    Returns:
+        Log of the chance of what was sampled.
+    """
+    total = 0.0
     dropped = np.flatnonzero(~text.keep)
     size = min(len(dropped), int(np.ceil(part * len(dropped))))
     some = np.random.default_rng(seed).choice(len(dropped), size, replace=False)
@@ -182,14 +196,18 @@ def _add(
         chunk = slice(first, first + _AT_ONCE)
         found, which = gains(reading, asked, features, chunk)
         logs = reading.tables.log_base + np.einsum("mk,mkv->mv", theta[which], found)
-        chance = np.exp(logs - logs.max(1, keepdims=True))
-        chance /= chance.sum(1, keepdims=True)
+        logs -= logs.max(1, keepdims=True)
+        chance = np.exp(logs)
+        sums = chance.sum(1, keepdims=True)
+        chance /= sums
         target = text.numbers[dropped[chunk]]
+        total += float((logs[np.arange(len(target)), target] - np.log(sums[:, 0])).sum())
         expected = np.einsum("mkv,mv->mk", found, chance)
         np.add.at(slope, which, found[np.arange(len(target)), :, target] - expected)
         found *= np.sqrt(chance)[:, np.newaxis]
         spread = found @ found.transpose(0, 2, 1) - expected[:, :, None] * expected[:, None, :]
         np.add.at(curve, (which[:, :, None], which[:, None, :]), spread)
+    return total
 
 
 def _of_copies(folds: Sequence[_Fold]) -> Floats:

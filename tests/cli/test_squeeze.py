@@ -105,7 +105,7 @@ def test_show_on_a_terminal(monkeypatch, capsys):
     tokens = make_tokenizer("words").tokenize("one two three [bold]")
     show_block(tokens, np.array([True, False, True, True, True, True]))
     out, _ = capsys.readouterr()
-    assert out == "one\x1b[2;9m two\x1b[0m three [bold]"
+    assert out == "one \x1b[2;9mtwo\x1b[0m three [bold]"
     assert parts(tokens, np.ones(6, bool)) == [("one two three [bold]", True)]
 
 

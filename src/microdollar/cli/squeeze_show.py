@@ -26,7 +26,9 @@ def show_block(tokens: "Tokens", keep: "npt.NDArray[np.bool_]") -> None:
 
     line = Text(end="")
     for part, kept in parts(tokens, keep):
-        line.append(part, None if kept else STYLE)
+        ink = len(part) - len(part.lstrip())  # white space is not struck
+        line.append(part[:ink])
+        line.append(part[ink:], None if kept else STYLE)
     Console(highlight=False).print(line, soft_wrap=True, end="")
 
 

@@ -73,14 +73,18 @@ class _Page:
 
     def of(self, signs: str) -> Places:
         """Places of some characters, in order."""
-        found = self.points == ord(signs[0])
-        for sign in signs[1:]:
-            found |= self.points == ord(sign)
-        return np.flatnonzero(found) - 1
+        return np.flatnonzero(_any_of(self.points, signs)) - 1
 
     def is_at(self, places: Places, signs: str) -> npt.NDArray[np.bool_]:
         """Whether each place, -1 to the one after the end, has one of some characters."""
-        return np.isin(self.points[places + 1], [ord(sign) for sign in signs])
+        return _any_of(self.points[places + 1], signs)
+
+
+def _any_of(points: npt.NDArray[np.uint32], signs: str) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = points == ord(signs[0])
+    for sign in signs[1:]:
+        found |= points == ord(sign)
+    return found
 
 
 def protected(

@@ -67,7 +67,9 @@ class Tokens:
 
     def join(self, keep: BoolArray) -> str:
         """The text of the kept tokens, shape (n,), copied exactly."""
-        return "".join(self.text[a:b] for a, b in self.runs(keep))
+        points = np.frombuffer(self.text.encode("utf-32-le", "surrogatepass"), "<u4")
+        left = points[np.repeat(keep, self.ends - self.starts)]
+        return left.tobytes().decode("utf-32-le", "surrogatepass")
 
     def runs(self, chosen: BoolArray) -> list[tuple[int, int]]:
         """First character and the one after the last of each run of chosen tokens, (n,)."""

@@ -15,7 +15,9 @@ from microdollar.learn.tokens.reconstruct.infiller import (
     InfillerTraining,
     cut,
     places,
+    text_numbers,
 )
+from microdollar.learn.tokens.reconstruct.piece_classes import PieceClasses
 from microdollar.learn.tokens.tokenizers import make_tokenizer
 from microdollar.learn.tokens.vocabulary import UNKNOWN, Vocabulary, pieces_of
 
@@ -147,7 +149,14 @@ def _reference(network, numbers, keep, spelled, *, counted=False):
             if keep[b]:
                 score = asked @ (p["answer_weight"] @ x[b]) / math.sqrt(config.copying)
                 recent = RECENT[int(math.log2(abs(a - b)))]
-                weight = (score + p["copies"] + recent).exp()
+                score = score + p["copies"] + recent
+                for side, power in zip((-1, 1), p["beside"], strict=True):
+                    inside = 0 <= a + side < len(keep) and 0 <= b + side < len(keep)
+                    if inside and keep[a + side] and keep[b + side]:
+                        near = int(numbers[a + side])
+                        if near == numbers[b + side]:
+                            score = score - power * SHARES[near if near < 20 else 2]
+                weight = score.exp()
                 total = total + weight
                 right = right + weight * bool(numbers[b] == numbers[a])
         known = int(numbers[a]) if numbers[a] < 20 else 2
@@ -164,7 +173,9 @@ def _evidence(network, numbers, keep, place, piece, counted):
         if not 0 <= place + d < len(known) or not keep[place + d]:
             continue
         near, total, both, those = int(known[place + d]), 0, 0, set()
-        found = found + network.company[row, CLASSES[near], CLASSES[piece]]
+        beyond = int(numbers[place + d]) - 20
+        looks = CLASSES[near] if beyond < 0 else beyond % 3
+        found = found + network.company[row, looks, CLASSES[piece]]
         for number, document in enumerate(COUNTED):
             for i, v in enumerate(document.tolist()):
                 if 0 <= i + d < len(document) and document[i + d] == near:
@@ -195,8 +206,9 @@ def test_bits_and_gradients_are_those_of_the_mixture_written_out(counted):
     network = _network()
     numbers, keep = _chunk(0, 22)
     numbers = torch.from_numpy(COUNTED[0][:22]).clone() if counted else numbers
-    numbers[[3, 9, 20, 12]] = torch.tensor([20, 20, 20, 21])
-    keep[[3, 12, 20]], keep[9] = False, True
+    numbers[[3, 9, 20, 12]] = torch.tensor([22, 22, 22, 25])
+    numbers[[2, 8, 13, 19]] = 7
+    keep[[3, 12, 20]], keep[[2, 8, 9, 13, 19]] = False, True
     spelled = torch.where(numbers < 20, 0.0, 25.0)
     found = network.dropped_bits(numbers[None], keep[None], counted=counted, spelled=spelled[None])[
         0
@@ -222,6 +234,33 @@ def test_chances_sum_to_one_and_agree_with_the_bits():
     bits = network.dropped_bits(numbers[None], keep[None])[0][~keep]
     own = chances.gather(1, numbers[~keep][:, None])[:, 0]
     torch.testing.assert_close(-torch.log2(own), bits)
+
+
+def test_unknown_pieces_are_numbered_by_piece_and_looks(vocabulary):
+    tokens = WORDS.tokenize("the Xanadu of xanadu was Xanadu 1999 cat")
+    numbers = text_numbers(vocabulary, tokens)
+    classes = PieceClasses.of(vocabulary)
+    known = vocabulary.numbers(tokens)
+    unknown = known == UNKNOWN
+    assert unknown[[1, 3, 5]].all()
+    assert (numbers[~unknown] == known[~unknown]).all()
+    assert (numbers[unknown] >= len(vocabulary)).all()
+    assert numbers[1] == numbers[5]
+    assert len(set(numbers[unknown].tolist())) == len(
+        {tokens.piece(i) for i in np.where(unknown)[0]}
+    )
+    looks = (numbers[unknown] - len(vocabulary)) % len(classes)
+    assert (looks == classes.of_kept(tokens, known)[unknown]).all()
+
+
+def test_many_rows_are_read_in_parts():
+    network = _network().float()
+    numbers = torch.randint(2, 20, (300, 20), generator=network.draw)
+    keep = torch.rand(300, 20, generator=network.draw) < 0.5
+    whole = network.dropped_bits(numbers, keep)  # with gradients, all at once
+    with torch.no_grad():
+        parts = network.dropped_bits(numbers, keep)
+    torch.testing.assert_close(whole.detach(), parts, rtol=0, atol=1e-4)
 
 
 def test_padding_and_company_change_nothing():

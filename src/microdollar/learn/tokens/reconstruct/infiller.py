@@ -27,6 +27,7 @@ from microdollar.learn.files import (
 from microdollar.learn.gradient.checks import check_chance, torch_needed
 from microdollar.learn.strict_json import bad, show
 from microdollar.learn.tokens.reconstruct.base import KEPT, Bits, Keep
+from microdollar.learn.tokens.reconstruct.piece_classes import PieceClasses
 from microdollar.learn.tokens.tokenizers import Tokens
 from microdollar.learn.tokens.vocabulary import (
     DROPPED,
@@ -127,7 +128,7 @@ class InfillerConfig:
             "norm_scale": (w,), "norm_shift": (w,), "ask_weight": (c, w), "ask_bias": (c,),
             "answer_weight": (c, w), "copies": (), "slopes": (2 * self.steps, KINDS),
             "shifts": (2 * self.steps, KINDS),
-            "company": (2 * self.class_steps, self.classes, self.classes),
+            "beside": (2,), "company": (2 * self.class_steps, self.classes, self.classes),
         }  # fmt: skip
 
     @property
@@ -144,7 +145,7 @@ class InfillerTraining:
         UsageError: if an option is out of range.
     """
 
-    epochs: int = 4
+    epochs: int = 2
     """Times that each training document is read, with other gaps and cuts every time."""
     batch: int = 2
     """Chunks of a step."""
@@ -349,11 +350,17 @@ def require_mask(tokens: Tokens, keep: Keep) -> None:
 
 
 def text_numbers(vocabulary: Vocabulary, tokens: Tokens) -> Ints:
-    """Numbers of a text's tokens, (n,); unknown pieces are V and more, equal if they are equal."""
+    """Numbers of a text's tokens, (n,).
+
+    Unknown pieces are V + r K + c: r the same for equal ones, c the class of their looks among K.
+    """
+    classes = PieceClasses.of(vocabulary)
     numbers = vocabulary.numbers(tokens)
+    looks = classes.of_kept(tokens, numbers)
     ranks: dict[str, int] = {}
     for at in np.flatnonzero(numbers == UNKNOWN).tolist():
-        numbers[at] = len(vocabulary) + ranks.setdefault(tokens.piece(at), len(ranks))
+        rank = ranks.setdefault(tokens.piece(at), len(ranks))
+        numbers[at] = len(vocabulary) + rank * len(classes) + looks[at]
     return numbers
 
 

@@ -1,13 +1,17 @@
 """The network that reads dropped tokens from the kept ones around them, on torch operators.
 
 A bidirectional encoder (Devlin et al., BERT, arXiv 1810.04805) of pre-norm blocks with GELU, over
-chunks with a mark in place of each dropped token. What makes it learn from little text: what was
-counted beside kept neighbours is part of its logits (:mod:`neighbours_torch`); attention starts
-with a liking for neighbours that it may change by distance (Raffel et al., T5, arXiv 1910.10683,
-section 2.1, without buckets); the table of the input is that of the output; and a gap may be a
-copy of a kept token of the chunk (Merity et al., pointer sentinel mixture models, arXiv
-1609.07843): with vocabulary probabilities p and scores s of the kept tokens j,
-P(v) = (p(v) + sum over j with piece v of exp(s_j)) / (1 + sum over all j of exp(s_j)).
+windows with a mark in place of each dropped token. What makes it learn from little text:
+
+- What was counted beside kept neighbours is part of its logits (:mod:`neighbours_torch`).
+- Attention starts with a liking for neighbours that it may change by distance (Raffel et al., T5,
+  arXiv 1910.10683, section 2.1, without buckets).
+- The table of the input is that of the output.
+- A gap may be a copy of a kept token of the chunk (Merity et al., pointer sentinel mixture models,
+  arXiv 1609.07843), of an unknown piece too (See et al., arXiv 1704.04368, section 2.2): with
+  vocabulary probabilities p and scores s of the kept tokens j,
+  P(v) = (p(v) + sum over j with piece v of exp(s_j)) / (1 + sum over all j of exp(s_j)).
+  A place whose neighbour is the gap's neighbour is likelier, by how rare that is.
 """
 
 import math
@@ -52,6 +56,10 @@ PAIRS = ("begins", "pieces", "counts", "documents", "totals")
 """Fields of the counts, after ``pairs_`` in files."""
 RECENT = (-2.0, -0.5, 0.1, 0.4, 0.3, -0.1, -0.7, -1.2, -1.4, -1.4)
 """Added to a copy's score at distance 1, 2 to 3, 4 to 7, ...; found as those of the counts."""
+BESIDE = 0.7
+"""Power to which a copy is likelier, at first, by the rarity of a neighbour that both have."""
+NOTHING = -1
+"""Stands for a neighbour that is not kept."""
 AT_ONCE = 4096
 """Tokens that are read together where no gradient is wanted: less memory, and faster."""
 QUIET = 0.2
@@ -78,6 +86,7 @@ class Infiller(nn.Module):
     ask_bias: Tensor
     answer_weight: Tensor
     copies: Tensor
+    beside: Tensor
     slopes: Tensor
     shifts: Tensor
     company: Tensor
@@ -155,6 +164,8 @@ class Infiller(nn.Module):
             return torch.full(shape, QUIET)
         if name == "scale":
             return torch.tensor(10.0)
+        if name == "beside":
+            return torch.full(shape, BESIDE)
         if name == "copies":
             return torch.tensor(COPIES)
         if "norm" in name and "scale" in name:
@@ -210,11 +221,11 @@ class Infiller(nn.Module):
             self.pairs, self.shares, known, kept, gaps, seen=truth if counted else None
         )
         nats: Tensor = TableNats.apply(  # type: ignore[no-untyped-call]
-            *self._output(hidden[gaps], known, kept, gaps), self.bias, truth,
+            *self._output(hidden[gaps], numbers, kept, gaps), self.bias, truth,
             *self._evidence_weights(),
             evidence.gaps, evidence.pieces, evidence.ratios, evidence.kinds,
         )  # fmt: skip
-        scores = self._copy_scores(hidden, kept, gaps)
+        scores = self._copy_scores(hidden, numbers, kept, gaps)
         other = numbers[gaps[0]] != numbers[gaps][:, None]
         if spelled is not None:
             nats = nats + math.log(2) * spelled[gaps]
@@ -231,11 +242,11 @@ class Infiller(nn.Module):
             numbers: of all tokens, int64 (B, T); those of dropped ones are not looked at.
             keep: which are kept, bool (B, T), padding too.
         """
-        padding, numbers = numbers == PAD, self._known(numbers)
-        hidden = self.hidden(numbers, keep, padding)
+        padding, known = numbers == PAD, self._known(numbers)
+        hidden = self.hidden(known, keep, padding)
         gaps = (~keep & ~padding).nonzero(as_tuple=True)
         kept = keep & ~padding
-        found = gather(self.pairs, self.shares, numbers, kept, gaps)
+        found = gather(self.pairs, self.shares, known, kept, gaps)
         slopes, shifts = self._evidence_weights()
         logits = functional.linear(
             *self._output(hidden[gaps], numbers, kept, gaps), self.bias
@@ -244,9 +255,15 @@ class Infiller(nn.Module):
             slopes[found.kinds] * found.ratios + shifts[found.kinds],
             accumulate=True,
         )
-        copies = self._copy_scores(hidden, kept, gaps).exp()
-        chances = logits.softmax(-1).scatter_add(1, numbers[gaps[0]], copies)
+        copies = self._copy_scores(hidden, numbers, kept, gaps).exp()
+        chances = logits.softmax(-1).scatter_add(1, known[gaps[0]], copies)
         return chances / (1 + copies.sum(-1, keepdim=True))
+
+    def _classes(self, numbers: Tensor) -> Tensor:
+        """Of unknown pieces, by their looks, where their numbers tell."""
+        known = self.class_of[self._known(numbers)]
+        beyond = numbers - self.config.vocabulary
+        return torch.where(beyond < 0, known, beyond % self.config.classes)
 
     def _known(self, numbers: Tensor) -> Tensor:
         return numbers.masked_fill(numbers >= self.config.vocabulary, UNKNOWN)
@@ -262,7 +279,7 @@ class Infiller(nn.Module):
         rows = gaps[0][:, None]
         sides = config.classes * torch.arange(2 * config.class_steps)
         said = functional.embedding(
-            sides + self.class_of[numbers[rows, at]], self.company.flatten(0, 1)
+            sides + self._classes(numbers)[rows, at], self.company.flatten(0, 1)
         )
         said = (said * (inside & kept[rows, at])[..., None]).sum(1)
         classes = functional.one_hot(self.class_of, config.classes).to(self.table.dtype)
@@ -304,15 +321,25 @@ class Infiller(nn.Module):
         seen: Tensor = (shares @ v).transpose(1, 2).reshape(batch, length, width)
         return seen
 
-    def _copy_scores(self, hidden: Tensor, kept: Tensor, gaps: tuple[Tensor, ...]) -> Tensor:
+    def _copy_scores(
+        self, hidden: Tensor, numbers: Tensor, kept: Tensor, gaps: tuple[Tensor, ...]
+    ) -> Tensor:
         """Of each place of the chunk for each dropped token, (dropped, T)."""
         rows, columns = gaps
         asked = functional.linear(hidden, self.ask_weight, self.ask_bias)
         answers = functional.linear(hidden, self.answer_weight)
-        scores: Tensor = (asked * asked.shape[-1] ** -0.5) @ answers.transpose(1, 2)
+        dots: Tensor = (asked * asked.shape[-1] ** -0.5) @ answers.transpose(1, 2)
         far = (torch.arange(kept.shape[1]) - columns[:, None]).abs().clamp(min=1)
         recent = torch.tensor(RECENT)[far.float().log2().long().clamp(max=len(RECENT) - 1)]
-        return (scores[rows, columns] + recent + self.copies).masked_fill(~kept[rows], SHUT)
+        scores = dots[rows, columns] + recent + self.copies
+        rarity = -self.shares[self._known(numbers)].to(scores.dtype)
+        for side, weight in zip((-1, 1), self.beside, strict=True):
+            near = numbers.masked_fill(~kept, NOTHING).roll(-side, 1)
+            near[:, 0 if side < 0 else -1] = NOTHING
+            own = near[rows, columns][:, None]
+            same = (near[rows] == own) & (own != NOTHING)
+            scores = scores + weight * same * rarity.roll(-side, 1)[rows]
+        return scores.masked_fill(~kept[rows], SHUT)
 
     def _evidence_weights(self) -> tuple[Tensor, Tensor]:
         """Factors b and a of each kind, and a 0 for what says nothing."""

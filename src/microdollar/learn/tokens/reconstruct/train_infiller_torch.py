@@ -282,7 +282,9 @@ class Fitting:
     def _with_unknown(self, document: Ints, rng: np.random.Generator) -> Ints:
         hidden = self.single & (rng.random(len(self.single)) < self.options.unseen)
         known = np.where(document < len(hidden), document, PAD)  # PAD is in no document
-        return np.where(hidden[known], HIDDEN + document, document)
+        classes = self.network.config.classes
+        number = len(hidden) + (HIDDEN + known) * classes + self.network.class_of.numpy()[known]
+        return np.where(hidden[known], number, document)
 
     def state(self) -> dict[str, Any]:
         """All that a run needs to go on; ``torch.save`` can write it."""

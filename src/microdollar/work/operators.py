@@ -31,6 +31,9 @@ PER_OUTPUT = {
     "elu_backward": 3,
     "softplus": 3,
     "softplus_backward": 4,
+    "log_sigmoid_backward": 4,
+    # The larger of both plus log1p(exp(-|x - y|)).
+    "logaddexp": 4,
     # The result is scaled by 1 / (1 - p) and masked.
     "native_dropout_backward": 2,
     "mse_loss_backward": 3,
@@ -42,6 +45,8 @@ PER_OUTPUT = {
 PER_INPUT = {
     **dict.fromkeys(("sum", "mean", "cumsum", "nansum", "prod", "cumprod"), 1),
     "logsumexp": 3,
+    # min(x, 0) - log1p(exp(-|x|)).
+    "log_sigmoid_forward": 3,
     "linalg_vector_norm": 2,
     "norm": 2,
     "var": 4,
@@ -107,8 +112,9 @@ FREE = frozenset(_FREE.split())
 
 _TRANSCENDENTAL = """
     _log_softmax _log_softmax_backward_data _safe_softmax _softmax cos elu elu_backward erf exp
-    exp2 expm1 gelu gelu_backward log log10 log1p log2 log_softmax logsumexp pow sigmoid silu
-    silu_backward sin softmax softplus softplus_backward tanh
+    exp2 expm1 gelu gelu_backward log log10 log1p log2 log_sigmoid_backward log_sigmoid_forward
+    log_softmax logaddexp logsumexp pow sigmoid silu silu_backward sin softmax softplus
+    softplus_backward tanh
 """
 TRANSCENDENTAL = frozenset(_TRANSCENDENTAL.split())
 """Operators whose time goes mostly into exponentials and their like."""

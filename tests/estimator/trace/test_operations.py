@@ -171,3 +171,27 @@ def test_work_has_phases_bytes_and_calls():
         "forward", "loss", "backward", "optimizer",
     }  # fmt: skip
     assert work.int_ops_uncounted
+
+
+@pytest.mark.parametrize(
+    ("function", "forward", "backward"),
+    [
+        (functional.logsigmoid, 3, 4),  # exp, log, difference; and like a softplus
+        # The distance 1, exp, log, sum; backward: two sigmoids of it and products with them.
+        (lambda x: torch.logaddexp(x, x.flip(0)), 4, None),
+    ],
+)
+def test_logarithms_of_sums_are_counted(function, forward, backward):
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(10, 10))
+
+        def forward(self):
+            return function(self.weight)
+
+    traced = trace_step(Layer(), (), loss=lambda y: y.sum())
+    assert traced.by_phase["forward"] == 100 * forward
+    if backward is not None:
+        assert traced.by_phase["backward"] == 100 * backward
+    assert not traced.unknown

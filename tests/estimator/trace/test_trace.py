@@ -43,6 +43,22 @@ def test_the_module_is_not_touched():
     module(x).sum().backward()  # and it still works
 
 
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.draw = nn.Linear(4, 4), torch.Generator().manual_seed(3)
+
+    def forward(self, x):
+        return self.layer(x) * torch.empty(4, 4).bernoulli_(0.5, generator=self.draw)
+
+
+def test_a_module_with_random_numbers_of_its_own_is_traced_and_draws_none():
+    module = Noisy()
+    before = module.draw.get_state()
+    assert trace_step(module, torch.zeros(4, 4), optimizer="sgd").product_flops > 0
+    assert torch.equal(module.draw.get_state(), before)
+
+
 def test_sizes_that_no_machine_has():
     traced = trace_step(
         lambda: nn.Linear(10**6, 10**6, bias=False),

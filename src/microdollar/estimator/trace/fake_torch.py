@@ -61,6 +61,8 @@ def fake_module(source: Callable[..., Any], mode: FakeMode) -> Any:  # noqa: ANN
         memo: dict[int, Any] = {
             id(tensor): _fake(tensor, mode) for tensor in (*module.parameters(), *module.buffers())
         }
+        # Nothing is drawn without memory, and torch can't copy a generator here.
+        memo |= {id(value): value for value in _generators(module)}
         with _Copying(mode):
             return copy.deepcopy(module, memo)
     except Exception as error:
@@ -77,6 +79,15 @@ def _make(source: Callable[..., Any]) -> torch.nn.Module:
     if not isinstance(made, torch.nn.Module):
         raise TypeError(f"it returned {type(made).__name__}, not a torch.nn.Module")
     return made
+
+
+def _generators(module: torch.nn.Module) -> list[torch.Generator]:
+    return [
+        value
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, torch.Generator)
+    ]
 
 
 def fake_tree(tree: Any, mode: FakeMode) -> Any:  # noqa: ANN401

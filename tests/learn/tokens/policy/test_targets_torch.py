@@ -55,6 +55,32 @@ def test_own_bits_and_influence_are_what_the_reader_was_built_with(documents):
             assert found[measured].mean() == pytest.approx(3.5, abs=0.5)
 
 
+def test_measurements_count_by_their_weights(documents):
+    """Two masks, one that counts three times: the mean is nearer to what it finds."""
+    every = np.arange(16) % 2 == 0
+    sizes = [len(document) for document in documents]
+    found = []
+    for weights in ((1.0, 3.0), (3.0, 1.0)):
+        targets = Targets.empty(sizes)
+        for keep, weight in zip((every, np.zeros(16, bool)), weights, strict=True):
+
+            def masks(batch, rng, keep=keep, weight=weight):
+                shape = batch.numbers.shape
+                return np.tile(keep[: shape[1]], (shape[0], 1)), np.full(shape, weight, np.float32)
+
+            rng = np.random.default_rng(0)
+            measure(targets, documents, Neighbours(), masks, rng, length=16)
+        found.append(targets.own[0] / targets.own_times[0])
+        assert set(targets.own_times[0]) == {weights[1], sum(weights)}
+    base = documents[0].numbers + documents[0].spelled_bits
+    both = targets.own_times[0] == 4
+    # Dropped behind a kept one it costs its number, behind a dropped one 7 more.
+    inner = both & (found[0] > base + 1)
+    assert inner.sum() > 10
+    np.testing.assert_allclose(found[0][inner], base[inner] + 7 * 3 / 4, rtol=1e-5)
+    np.testing.assert_allclose(found[1][inner], base[inner] + 7 * 1 / 4, rtol=1e-5)
+
+
 def test_turned_tokens_are_spaced_and_present():
     present = np.arange(40) < np.array([[40], [9]])
     turned = turn(present, 16, np.random.default_rng(0))

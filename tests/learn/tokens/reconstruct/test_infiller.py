@@ -50,6 +50,7 @@ TINY = {
     "heads": 2,
     "inner": 32,
     "length": 32,
+    "reach": 32,
     "window": 16,
     "copying": 8,
     "dropout": 0.0,
@@ -337,7 +338,7 @@ def test_long_texts_are_chunks_of_their_own(trained):
     keep = np.random.default_rng(0).random(len(tokens)) < 0.5
     whole = trained.bits(tokens, keep)
     length = trained.config.length
-    assert len(tokens) > 17 * length  # more than a batch
+    assert len(tokens) > 17 * length
     for a in (0, 32 * 5, len(tokens) // length * length):
         part = WORDS.tokenize(text[tokens.starts[a] : tokens.ends[min(a + 32, len(tokens)) - 1]])
         np.testing.assert_allclose(

@@ -191,7 +191,7 @@ class Infiller(nn.Module):
         Gradients flow to the weights.
 
         Args:
-            numbers: of all tokens, int64 (B, T), T up to ``config.length``. Unknown pieces are
+            numbers: of all tokens, int64 (B, T), of any T. Unknown pieces are
                 ``UNKNOWN``, or V and more as ``text_numbers`` has them.
             keep: which are kept, bool (B, T).
             padding: what is no token; where ``numbers`` is ``PAD`` if None.

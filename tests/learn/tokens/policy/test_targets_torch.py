@@ -112,5 +112,5 @@ def test_lost_bits_reads_in_chunks_and_adds_spelling():
     found = lost_bits(Neighbours(), numbers, spelled, keep, 4)
     # 9 is the first of the second chunk, where nothing on its left is missing.
     np.testing.assert_allclose(found, [[0, 6.5, 14.5, 0, 9.5, 0, 0]])
-    several = lost_bits(Neighbours(), numbers, spelled, keep.expand(3, 1, 7), 4, rows=2)
+    several = lost_bits(Neighbours(), numbers, spelled, keep.expand(3, 1, 7), 4)
     np.testing.assert_allclose(several, found.expand(3, 1, 7))

@@ -124,7 +124,7 @@ class JointStage:
         """A step of the reconstructor: half of the chunks at the policy's masks, half at others."""
         seed = self.work.config.run.seed
         rng = np.random.default_rng([seed, _SEED, 2, self.done])
-        length = self.reader.config.length
+        length = min(self.reader.config.length, batch.numbers.shape[1])
         spare = -batch.numbers.shape[1] % length
         numbers = np.pad(batch.numbers, ((0, 0), (0, spare)), constant_values=PAD)
         actions = np.pad(played.actions[0].numpy(), ((0, 0), (0, spare)))

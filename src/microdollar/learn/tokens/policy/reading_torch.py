@@ -8,6 +8,9 @@ from torch.nn import functional
 
 from microdollar.learn.tokens.vocabulary import PAD
 
+READ_TOKENS = 4096
+"""Read at once: more is no faster, and takes memory for each and every piece."""
+
 
 class Reader(Protocol):
     """A network that reads back, as :class:`Infiller` does."""
@@ -17,7 +20,7 @@ class Reader(Protocol):
 
 
 def lost_bits(
-    reader: Reader, numbers: Tensor, spelled_bits: Tensor, keep: Tensor, length: int, rows: int = 16
+    reader: Reader, numbers: Tensor, spelled_bits: Tensor, keep: Tensor, length: int
 ) -> Tensor:
     """Bits of each dropped token with its spelling, 0 for kept ones and padding, (..., T).
 
@@ -27,10 +30,11 @@ def lost_bits(
         spelled_bits: shape (..., T).
         keep: which are kept, shape (..., T).
         length: tokens that are read together; sequences are read in chunks of it.
-        rows: chunks that are read at once.
     """
     shape = keep.shape
     total = shape[-1]
+    length = min(length, total)
+    rows = max(READ_TOKENS // length, 1)
     spare = -total % length
     numbers = functional.pad(numbers.expand(shape), (0, spare), value=PAD).reshape(-1, length)
     gone = functional.pad(~keep, (0, spare)).reshape(-1, length)

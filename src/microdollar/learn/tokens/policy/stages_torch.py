@@ -63,7 +63,7 @@ class Workspace:
         found = [
             (1 - ratio)
             * bits_per_dropped_token(
-                self.validation, lambda d: known[id(d)], reader, ratio, reader.config.length
+                self.validation, lambda d: known[id(d)], reader, ratio, reader.config.reach
             )
             for ratio in ratios
         ]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from microdollar.learn.tokens.policy.material import Batch, Material, draw_spans, make_batch
-from microdollar.learn.tokens.policy.reading_torch import Reader, lost_bits
+from microdollar.learn.tokens.policy.reading_torch import READ_TOKENS, Reader, lost_bits
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -76,7 +76,6 @@ def measure(
     rng: np.random.Generator,
     *,
     length: int,
-    rows: int = 16,
     spacing: int = 0,
     told: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
@@ -89,10 +88,10 @@ def measure(
         masks: draws what is kept.
         rng: random numbers of cuts and masks.
         length: tokens that are read together.
-        rows: sequences at a time.
         spacing: tokens from one that is turned to the next; 0 to measure no influence.
         told: called with sequences done and in all.
     """
+    rows = max(READ_TOKENS // length, 1)
     spans = draw_spans([len(document) for document in documents], length, rng)
     for first in range(0, len(spans), rows):
         batch = make_batch(documents, spans[first : first + rows], length)
@@ -101,7 +100,7 @@ def measure(
         def read(
             keep: Bools, numbers: torch.Tensor = numbers, spelled: torch.Tensor = spelled
         ) -> Floats:
-            bits = lost_bits(reader, numbers, spelled, torch.from_numpy(keep), length, rows)
+            bits = lost_bits(reader, numbers, spelled, torch.from_numpy(keep), length)
             found: Floats = bits.numpy()
             return found
 

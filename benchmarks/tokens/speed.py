@@ -1,6 +1,6 @@
 """Tokens a second of squeezing, by scorer and by step, and against a classifier of words.
 
-    python benchmarks/tokens/speed.py FILE --model MODEL --out benchmarks/tokens/speed.json
+    python benchmarks/tokens/speed.py FILE --model MODEL --out benchmarks/tokens/results/speed.json
 
 One core: every library is held to one thread, and times are those of the processor. The peer has
 the shape of LLMLingua-2: a token classifier of DistilBERT's size over windows of 512 tokens, then
@@ -318,8 +318,7 @@ def main() -> None:
             f"{100 * longest['share_after']:.1f} % after scoring, {fast[name]:,.0f} times as fast",
             flush=True,
         )
-    shown = [Path(each).name if Path(each).exists() and "/" in each else each
-             for each in sys.argv[1:]]  # fmt: skip
+    shown = [Path(each).name if Path(each).is_absolute() else each for each in sys.argv[1:]]
     row = {
         "command": " ".join(["python", "benchmarks/tokens/speed.py", *shown]),
         "commit": output_of("git", "rev-parse", "HEAD"),
@@ -347,6 +346,7 @@ def main() -> None:
         },
     }
     if given.out:
+        given.out.parent.mkdir(exist_ok=True)
         given.out.write_text(json.dumps(row, indent=2) + "\n")
         given.out.with_suffix(".md").write_text(table(row))
 

@@ -75,7 +75,7 @@ def squeeze(
     show: bool,
     as_json: bool,
 ) -> None:
-    r"""Keep exactly PART of the tokens of FILE, or of standard input, and print what is left.
+    """Keep exactly PART of the tokens of FILE, or of standard input, and print what is left.
 
     Numbers, dates, URLs, code, JSON keys and negations are kept whatever their score, and what
     --protect names. If they alone exceed the budget, the error says which kinds take how much.
@@ -86,9 +86,9 @@ def squeeze(
     \b
     Examples:
       microdollar squeeze prompt.txt --ratio 0.5
-      cat notes.md | microdollar squeeze - --ratio 0.3 --protect 'ACME-\d+' --price 3
+      cat notes.md | microdollar squeeze - --ratio 0.3 --protect 'ACME-[0-9]+' --price 3
       microdollar squeeze prompt.txt --model model --max-bits-lost 2000 --json
-    """
+    """  # noqa: D301
     _check(ratio, max_bits_lost, as_json=as_json, show=show, out=out)
     if break_even and price is None and read_speed is None:
         raise UsageError("--break-even of what? Give --price, --read-speed or both.")

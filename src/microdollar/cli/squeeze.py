@@ -28,13 +28,14 @@ _NO_PRICE = "no --price was given"
 @click.argument("file", type=FILE, metavar="FILE|-")
 @click.option("--ratio", type=float, metavar="PART", help="Part of the tokens to keep, e.g. 0.5.")
 @click.option("--max-bits-lost", type=float, metavar="BITS",
-              help="Instead: as few as lose no more than this. Needs --model.")  # fmt: skip
+              help="Instead: as few as lose no more than this.")  # fmt: skip
 @click.option("--scorer", metavar="NAME[=MODEL]",
               help="What says which tokens matter: policy, self-information, stop-words, textrank, "
               "... Default: policy with --model, else self-information.")  # fmt: skip
 @click.option("--model", type=FOLDER, metavar="MODEL", help="What `tokens train` made.")
 @click.option("--reconstructor", metavar="NAME|FOLDER",
-              help="Who measures what is lost. Default: MODEL's infiller.")  # fmt: skip
+              help="Who measures what is lost. Default: MODEL's infiller, else the text's own "
+              "counts.")  # fmt: skip
 @click.option("--tokenizer", default="words", show_default=True, metavar="NAME",
               help="words, bytes, or a Hugging Face tokenizer by folder or name.")  # fmt: skip
 @click.option("--protect", multiple=True, metavar="REGEX", help="Keep what matches; repeatable.")
@@ -102,6 +103,7 @@ def squeeze(
     options, facts = squeeze_options(
         scorer, model, reconstructor, tokenizer, kinds, protect, granularity,
         needs_reader=max_bits_lost is not None,
+        measures=as_json or max_bits_lost is not None,
     )  # fmt: skip
     total = Total(bits=None if options["reconstructor"] is None else 0.0)
     with ExitStack() as stack:

@@ -109,7 +109,7 @@ def print_notes(
         dropped = max(total.tokens - total.kept, 1)
         _say(
             f"lost: {total.bits:,.0f} bits, {total.bits / dropped:.2f} a dropped token, as "
-            f"{facts['reconstructor']} reads the rest"
+            f"{facts['reconstructor']} reads them given {facts['reconstructor_given']}"
         )
     if saved is not None:
         _say(f"saved: {format_dollars(saved)} at {format_dollars(price or 0)} a million tokens")

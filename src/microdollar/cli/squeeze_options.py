@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 from microdollar.errors import UsageError
 
 if TYPE_CHECKING:
-    from microdollar.learn.tokens.reconstruct.base import Reconstructor
+    from microdollar.learn.tokens.reconstruct.base import Reader
     from microdollar.learn.tokens.scorers.base import Scorer
     from microdollar.learn.tokens.squeeze import Options
 
 _POLICY, _INFILLER = "policy", "infiller"
+_NOT_ASKED = "nothing is measured without --model, --reconstructor or --json"
 
 
 def squeeze_options(
@@ -23,19 +24,26 @@ def squeeze_options(
     granularity: str,
     *,
     needs_reader: bool,
+    measures: bool,
 ) -> "tuple[Options, dict[str, Any]]":
-    """Options of the Python function, and what they are called."""
+    """Options of the Python function, and what they are called.
+
+    ``measures``: whether the bits lost are to be said even if no model was named.
+    """
     from microdollar.learn.tokens.protect import KINDS, USUAL
+    from microdollar.learn.tokens.reconstruct.own_text import OwnText
 
     name = scorer or ("self-information" if model is None else _POLICY)
     named = {None: USUAL, "all": tuple(KINDS), "none": ()}
     chosen = named[kinds] if kinds in named else _split(str(kinds))
-    if needs_reader and model is None and reconstructor is None:
-        raise UsageError(
-            "--max-bits-lost needs a model that reads the text back. Train one with microdollar "
-            "tokens train and give --model MODEL, or give --ratio instead."
-        )
-    reader, missing = _reader(model, reconstructor, tokenizer)
+    reader: Reader | None
+    missing: str | None
+    if model is not None or reconstructor is not None:
+        reader, missing = _reader(model, reconstructor, tokenizer)
+    elif measures:
+        reader, missing = OwnText(), None
+    else:
+        reader, missing = None, _NOT_ASKED
     if needs_reader and reader is None:
         raise UsageError(f"--max-bits-lost needs to know the bits: {missing}.")
     options: Options = {
@@ -54,6 +62,7 @@ def squeeze_options(
         "protect": list(protect),
         "model": None if model is None else str(model),
         "reconstructor": None if reader is None else reader.name,
+        "reconstructor_given": None if reader is None else reader.given,
         "bits_lost_missing": missing,
     }
     return options, facts
@@ -91,12 +100,10 @@ def _scorer(name: str, model: Path | None, tokenizer: str) -> "Scorer":
 
 def _reader(
     model: Path | None, reconstructor: str | None, tokenizer: str
-) -> "tuple[Reconstructor | None, str | None]":
+) -> "tuple[Reader | None, str | None]":
     """Who measures what is lost, or why nobody does."""
     from microdollar.learn.tokens.evaluate.readers import open_reader
 
-    if reconstructor is None and model is None:
-        return None, "no --model was given that reads the text back"
     if reconstructor in (None, _INFILLER):
         if model is None:
             raise UsageError("the infiller is a part of a model. Give a --model, or its folder.")

@@ -13,7 +13,7 @@ from microdollar.errors import BudgetError, UsageError
 from microdollar.learn.tokens.budget import budget_of, keep_best
 from microdollar.learn.tokens.protect import KINDS, USUAL, Span, mask, protected
 from microdollar.learn.tokens.quality_floor import least_budget
-from microdollar.learn.tokens.reconstruct.base import Reconstructor
+from microdollar.learn.tokens.reconstruct.base import Reader
 from microdollar.learn.tokens.scorers.base import Scorer, make_scorer
 from microdollar.learn.tokens.scorers.sentences import sentence_of_token
 from microdollar.learn.tokens.tokenizers import Tokenizer, Tokens, make_tokenizer
@@ -42,7 +42,8 @@ class Squeezed:
     keep: BoolArray = field(repr=False, compare=False)
     """Which tokens are left, shape (tokens,)."""
     bits_lost: float | None
-    """Bits that the dropped tokens take given the kept ones; None if nobody measured them."""
+    """Bits that the dropped tokens take given what the reconstructor says (``given``), for most
+    the kept ones; None if nobody measured them."""
     bits_lost_missing: str | None
     """Why ``bits_lost`` is None; None if it is not."""
     seconds: float = field(compare=False)
@@ -57,7 +58,7 @@ class Options(TypedDict, total=False):
     protect: Sequence[str]
     kinds: Iterable[str]
     granularity: str
-    reconstructor: Reconstructor | None
+    reconstructor: Reader | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ class Method:
     protect: tuple[str, ...]
     kinds: tuple[str, ...]
     granularity: str
-    reconstructor: Reconstructor | None
+    reconstructor: Reader | None
 
     @classmethod
     def of(
@@ -80,7 +81,7 @@ class Method:
         protect: Sequence[str] = (),
         kinds: Iterable[str] = USUAL,
         granularity: str = "token",
-        reconstructor: Reconstructor | None = None,
+        reconstructor: Reader | None = None,
     ) -> Self:
         """Options of ``squeeze``, names replaced by what they name.
 
@@ -154,7 +155,7 @@ def squeeze(
     protect: Sequence[str] = (),
     kinds: Iterable[str] = USUAL,
     granularity: str = "token",
-    reconstructor: Reconstructor | None = None,
+    reconstructor: Reader | None = None,
 ) -> Squeezed:
     """Keep exactly the part of the tokens that was asked for.
 
@@ -168,8 +169,8 @@ def squeeze(
         protect: regular expressions of what to keep whatever its score.
         kinds: what else to protect, of ``protect.KINDS``.
         granularity: one of ``GRANULARITIES``.
-        reconstructor: reads the text back, and so measures what is lost. It must know the
-            tokenizer's tokens.
+        reconstructor: measures what is lost. It must know the tokenizer's tokens;
+            ``reconstruct.own_text.OwnText`` knows all, and needs no training.
 
     Raises:
         BudgetError: if the protected tokens alone exceed the budget; says of which kinds.

@@ -27,9 +27,8 @@ RECONSTRUCTORS = {
 """``module:class`` of each; the class has ``load(folder)``."""
 
 
-@runtime_checkable
-class Reconstructor(Protocol):
-    """A model that reads a squeezed text back.
+class Reader(Protocol):
+    """A model that says what dropped tokens are worth.
 
     Kept tokens are copied, never predicted. Every dropped one leaves a mark in its place, so its
     position is known: at a budget of k of n tokens positions cost at most log2 C(n, k) bits,
@@ -38,11 +37,11 @@ class Reconstructor(Protocol):
 
     @property
     def name(self) -> str:
-        """As in ``RECONSTRUCTORS``."""
+        """As it is called on the command line."""
 
     @property
     def given(self) -> str:
-        """What a dropped token is read from: ``KEPT`` or ``BEFORE``."""
+        """What a dropped token is read from: ``KEPT``, ``BEFORE``, or said in other words."""
 
     def bits(self, tokens: Tokens, keep: Keep) -> Bits:
         """-log2 P(piece | what is given) of each dropped token, 0 for kept ones; shape (n,).
@@ -51,6 +50,11 @@ class Reconstructor(Protocol):
             tokens: of the whole text.
             keep: which are kept, shape (n,).
         """
+
+
+@runtime_checkable
+class Reconstructor(Reader, Protocol):
+    """A model that reads a squeezed text back."""
 
     def fill(self, tokens: Tokens, keep: Keep) -> list[str]:
         """The pieces of all n tokens: kept ones copied, for dropped ones the most likely.

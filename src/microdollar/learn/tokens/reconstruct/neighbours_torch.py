@@ -253,6 +253,6 @@ class TableNats(torch.autograd.Function):
             of_table.addmm_(wrong.T, hidden[rows])
             of_bias.add_(wrong.sum(0))
             torch.index_select(wrong.view(-1), 0, places[some], out=of_added[some])
-        of_shifts = torch.bincount(kinds, of_added, len(slopes)).to(slopes.dtype)
-        of_slopes = torch.bincount(kinds, of_added.mul_(ratios), len(slopes)).to(slopes.dtype)
+        of_shifts = torch.zeros_like(slopes).index_add_(0, kinds, of_added)
+        of_slopes = torch.zeros_like(slopes).index_add_(0, kinds, of_added.mul_(ratios))
         return of_hidden, of_table, of_bias, None, of_slopes, of_shifts, None, None, None, None

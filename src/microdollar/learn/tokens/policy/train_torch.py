@@ -94,7 +94,7 @@ def train(
             f"{there} holds a training that has not ended. Go on with --resume, or delete it."
         )
     with settings(config.run.threads, config.run.products):
-        work = _workspace(documents, config, infiller)
+        work = prepare(documents, config, infiller)
         stages = _stages(config, trained=infiller is not None)
         facts = _fingerprint(documents, config, infiller)
         state = _read(path, facts) if path.exists() else None
@@ -151,9 +151,16 @@ def _make(name: str, work: Workspace) -> Stage:
     return SupervisedStage(work, again=name != "supervised")
 
 
-def _workspace(
-    documents: Split, config: TrainConfig, infiller: InfillerReconstructor | None
+def prepare(
+    documents: Split, config: TrainConfig, infiller: InfillerReconstructor | None = None
 ) -> Workspace:
+    """What the first stage begins with: texts as numbers, and networks that know nothing.
+
+    Args:
+        documents: the test part is not looked at.
+        config: all settings.
+        infiller: a trained reconstructor, if there is one.
+    """
     run = config.run
     tokenizer = make_tokenizer(run.tokenizer)
     cut = [tokenizer.tokenize(document.text) for document in documents.train]

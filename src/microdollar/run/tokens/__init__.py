@@ -1,0 +1,1 @@
+"""What training a policy with its reconstructor costs: predicted, probed, tracked."""

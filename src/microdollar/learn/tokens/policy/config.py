@@ -49,16 +49,16 @@ class RunOptions:
 class SupervisedOptions:
     """Regression on what dropping tokens costs."""
 
-    readings: int = 6
+    readings: int = 3
     """Of all documents, at masks by chance."""
-    policy_readings: int = 4
+    policy_readings: int = 3
     """Of all documents once more, at masks that the policy then draws, and a second regression on
     what they cost; 0 for none."""
     spacing: int = 16
     """Tokens from one whose influence is measured to the next; 0 to measure none."""
-    influence: tuple[float, ...] = (0.0, 0.5, 1.0)
+    influence: tuple[float, ...] = (0.0, 1.0, 1.5)
     """Weights of the influence that are tried on validation documents."""
-    epochs: int = 12
+    epochs: int = 6
     """Passes of each regression; 0 to start from chance."""
     batch: int = 4
     """Sequences a step."""
@@ -82,7 +82,7 @@ class SupervisedOptions:
 class JointOptions:
     """Policy and reconstructor in turn."""
 
-    epochs: int = 3
+    epochs: int = 2
     """Passes over the documents; 0 for no joint training."""
     micro_batch: int = 2
     """Sequences whose gradients are computed at once."""
@@ -109,7 +109,7 @@ class JointOptions:
     """Policy steps to a step of the reconstructor; 0 to leave it as it is."""
     reconstructor_learning_rate: float = 1e-4
     reconstructor_optimizer: str = "adamw"
-    validations: int = 6
+    validations: int = 3
     """Times that the policy is compared on validation documents; the best is kept."""
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ import microdollar as md
 from microdollar.cli import concepts as concepts_module
 from microdollar.cli import ledger as ledger_module
 from microdollar.cli import search as search_module
+from microdollar.cli import tokens as tokens_module
 from microdollar.cli.main import COMMANDS, cli, main
 from microdollar.cost import Cost, Quantity
 from microdollar.ledger import Ledger, Record
@@ -29,6 +30,7 @@ GROUPS = {
     "concepts": concepts_module.concepts,
     "ledger": ledger_module.ledger,
     "search": search_module.search,
+    "tokens": tokens_module.tokens,
 }
 SUBCOMMANDS = [f"{name} {sub}" for name, group in GROUPS.items() for sub in group.commands]
 HOW_TO_REFRESH = "out of date. Type: python docs/refresh.py"
@@ -123,6 +125,30 @@ def test_keys_of_concepts(here, capsys):
     listed = json_of(capsys, "concepts", "rollback", "m")
     went = json_of(capsys, "concepts", "rollback", "m", "base")
     assert set(listed) | set(went) == keys("concepts rollback")
+
+
+def test_keys_of_squeeze_and_tokens(here, capsys):
+    (here / "text").write_text("The cat of 1999 sat on the mat, and the dog did not. " * 20)
+    assert set(json_of(capsys, "squeeze", "text", "--ratio", "0.5")) == keys("squeeze")
+    (here / "texts").mkdir()
+    for i in range(30):
+        (here / "texts" / f"page{i}.txt").write_text(f"the cat {i} sat on the mat. A dog ran. " * 9)
+    (here / "small.toml").write_text(
+        "[run]\nvocabulary = 40\nmin_tokens = 20\nlength = 64\n[policy]\nknown = 20\nbuckets = 4\n"
+        "width = 8\ninner = 8\n[infiller]\nwidth = 8\nheads = 2\nlayers = 1\ninner = 8\n"
+        "length = 32\ncopying = 4\n[infiller_training]\nepochs = 1\n[supervised]\nreadings = 1\n"
+        "policy_readings = 1\nepochs = 1\n[joint]\nepochs = 1\nsamples = 2\nvalidations = 1\n"
+    )
+    words = ("texts", "--config", "small.toml")
+    trained = json_of(capsys, "tokens", "train", *words, "-o", "model")
+    assert set(trained) == keys("tokens train")
+    probed = json_of(capsys, "tokens", "train", *words, "--probe")
+    assert set(probed) == {"seconds", "memory_bytes", "kinds"}
+    scored = json_of(capsys, "tokens", "eval", "texts", "--model", "model", "--ratios", "0.5",
+                     "--scorers", "policy,rare")  # fmt: skip
+    assert set(scored) == keys("tokens eval")
+    said = section("tokens eval").partition("A row has ")[2].replace("`low` and\n`high`", "")
+    assert set(scored["rows"][0]) - {"low", "high"} == set(re.findall(r"`(\w+)`", said))
 
 
 def test_keys_of_estimate(capsys):

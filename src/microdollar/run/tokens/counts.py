@@ -27,6 +27,10 @@ class Company:
     """Different ones, each at a distance."""
     of_a_token: float
     """Different pieces that were counted at a distance of a token's piece, mean over tokens."""
+    vocabulary: int
+    """Numbers of pieces: fewer than asked for if the texts have fewer."""
+    classes: int
+    """Of pieces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,10 @@ def stage_works(config: "TrainConfig", texts: Texts) -> dict[str, Work]:
     Raises:
         MissingExtraError: if torch is not installed.
     """
-    traced = _tracer(config, texts.company)
+    company = texts.company
+    sizes = replace(config.infiller, vocabulary=company.vocabulary, classes=company.classes)
+    config = replace(config, infiller=sizes)
+    traced = _tracer(config, company)
     ops: dict[str, list[Op]] = {}
     most: dict[str, tuple[Buffer, ...]] = {}
     for unit in units(config, texts):

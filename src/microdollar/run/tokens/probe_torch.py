@@ -66,7 +66,7 @@ class TokensProbe:
     seconds: Quantity
     """The whole training, with an 80 % interval."""
     memory_bytes: Quantity
-    """Peak of live tensors in a step of the reconstructor, the largest."""
+    """Peak of live tensors: in the largest step of the reconstructor, or where it reads."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""
@@ -150,20 +150,21 @@ def _reconstructor(work: Workspace, steps: int) -> tuple[list[Kind], Quantity]:
     ]
     largest = max(batches, key=np.size)
     keep = random_masks_of_rows(largest, least_kept(work.config, sum(work.sizes)), rng)
-    memory = step_memory(lambda: descend(largest, keep))
+    learning = step_memory(lambda: descend(largest, keep))
     stage.finish()
-    return kinds, memory
+    reading = step_memory(_reader(work))
+    return kinds, max((learning, reading), key=lambda each: each.value or 0)
 
 
-def _readings(work: Workspace, steps: int) -> list[Kind]:
-    """Of the training documents at masks by chance."""
-    options, length = work.config.supervised, work.reader.config.length
+def _reader(work: Workspace) -> Callable[[], int]:
+    """Reads the next of the training documents at masks by chance; says how many tokens."""
+    length = work.reader.config.length
     rows, rng = max(READ_TOKENS // length, 1), np.random.default_rng(0)
     spans = draw_spans(work.sizes, length, rng)
     place = 0
     work.reader.eval()
 
-    def step() -> int:
+    def read() -> int:
         nonlocal place
         some = [spans[(place + i) % len(spans)] for i in range(rows)]
         place += rows
@@ -173,8 +174,13 @@ def _readings(work: Workspace, steps: int) -> list[Kind]:
         lost_bits(work.reader, numbers, spelled, torch.from_numpy(keep), length)
         return int(batch.present.sum())
 
+    return read
+
+
+def _readings(work: Workspace, steps: int) -> list[Kind]:
+    options = work.config.supervised
     times = (options.readings + options.policy_readings) * (2 if options.spacing else 1)
-    return [_kind("supervised", "readings", step, steps, times * sum(work.sizes))]
+    return [_kind("supervised", "readings", _reader(work), steps, times * sum(work.sizes))]
 
 
 def _regression(work: Workspace, steps: int) -> list[Kind]:

@@ -45,7 +45,9 @@ def texts_of(documents: "Split", config: "TrainConfig") -> Texts:
     return Texts(
         train=tuple(map(len, train)),
         validation=tuple(len(cutter.tokenize(each.text)) for each in documents.validation),
-        company=company_of([vocabulary.numbers(each) for each in train], config, vocabulary.counts),
+        company=company_of(
+            [vocabulary.numbers(each) for each in train], vocabulary, config.infiller.steps
+        ),
     )
 
 

@@ -24,6 +24,9 @@ from microdollar.learn.tokens.policy.supervised_torch import Regression
 from microdollar.learn.tokens.policy.targets_torch import Targets
 from microdollar.learn.tokens.reconstruct.infiller_torch import Infiller
 from microdollar.learn.tokens.reconstruct.neighbours_torch import Pairs
+from microdollar.learn.tokens.reconstruct.piece_classes import PieceClasses
+from microdollar.learn.tokens.reconstruct.train_infiller_torch import unigram_log
+from microdollar.learn.tokens.vocabulary import Vocabulary
 from microdollar.run.tokens.counts import Company
 
 if TYPE_CHECKING:
@@ -231,18 +234,19 @@ def itself(loss: Tensor) -> Tensor:
     return loss
 
 
-def company_of(documents: Sequence[Ints], config: "TrainConfig", counts: Ints) -> Company:
+def company_of(documents: Sequence[Ints], vocabulary: Vocabulary, steps: int) -> Company:
     """What a reconstructor would count in training documents.
 
     Args:
         documents: numbers of each, (n,).
-        config: all settings.
-        counts: of each number in training, (V,).
+        vocabulary: of them.
+        steps: farthest neighbour that is counted.
     """
-    shares = torch.from_numpy(np.log((counts + 0.5) / (counts + 0.5).sum()))
-    pairs = Pairs.of(documents, shares, config.infiller.steps)
+    pairs = Pairs.of(documents, torch.from_numpy(unigram_log(vocabulary)), steps)
     sizes = (pairs.begins[1:] - pairs.begins[:-1]).to(torch.float64)
     return Company(
         pairs=len(pairs.pieces),
         of_a_token=float((sizes * pairs.totals).sum() / pairs.totals.sum()),
+        vocabulary=len(vocabulary),
+        classes=len(PieceClasses.of(vocabulary)),
     )

@@ -2,7 +2,9 @@
 
 Every kind of step is traced on tensors without memory, as any module is, and counted as often as
 the settings and the texts say. Not modelled: what is done in numpy between the steps (masks,
-batches), checkpoints, and how masks that a policy draws differ from random ones.
+batches), checkpoints, how masks that a policy draws differ from random ones, and that products may
+round their factors to bfloat16, which takes about as long as it saves: a reading of 4,096 tokens
+took 0.616 s of a core with it and 0.645 without.
 """
 
 from collections.abc import Callable, Iterable
@@ -140,28 +142,17 @@ def _tracer(config: "TrainConfig", company: Company) -> Callable[[str, float], "
     def traced(kind: str, kept: float) -> "StepTrace":
         if kind == "read":
             module, inputs = units_torch.reading(config, company, kept)
-            return _in_type(config, trace_step(module, inputs, threads=threads))
+            return trace_step(module, inputs, threads=threads)
         module, inputs, optimizer = {
             "fit": lambda: units_torch.fitting(config, company, kept),
             "regress": lambda: units_torch.regressing(config),
             "play": lambda: units_torch.playing(config),
         }[kind]()
-        step = trace_step(
+        return trace_step(
             module, inputs, loss=units_torch.itself, optimizer=optimizer, threads=threads
         )
-        return _in_type(config, step)
 
     return traced
-
-
-def _in_type(config: "TrainConfig", step: "StepTrace") -> "StepTrace":
-    """Products in the type that the processor rounds their factors to."""
-    kind = config.run.products
-    ops = tuple(
-        replace(op, dtype=kind) if op.kind == "matmul" and op.operator in ("mm", "addmm") else op
-        for op in step.work.ops
-    )
-    return replace(step, work=replace(step.work, ops=ops))
 
 
 def _copies(config: "TrainConfig", stage: str) -> tuple[Buffer, ...]:

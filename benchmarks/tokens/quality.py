@@ -207,6 +207,7 @@ def main() -> None:
     parser.add_argument("--policy", action="append", default=[], metavar="NAME=MODEL")
     parser.add_argument("--reader", action="append", default=[], metavar="counted|smollm2|FOLDER")
     parser.add_argument("--scorer", action="append", default=[], help="one more of squeeze's")
+    parser.add_argument("--only", help="these scorers, with commas; all if not given")
     parser.add_argument("--chosen", default="self-information+train", help="compared with the rest")
     parser.add_argument("--ratios", type=lambda text: [float(r) for r in text.split(",")],
                         default=[0.3, 0.5, 0.7])  # fmt: skip
@@ -222,6 +223,8 @@ def main() -> None:
         "shakespeare": [plain[i] for i in spaced(len(plain), args.documents)],
     }
     scorers = scorers_of(args, train)
+    if args.only:
+        scorers = {name: scorers[name] for name in args.only.split(",")}
     if args.chosen not in scorers:
         parser.error(f"--chosen is none of {', '.join(scorers)}")
     args.out.mkdir(parents=True, exist_ok=True)

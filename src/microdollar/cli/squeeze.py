@@ -172,10 +172,11 @@ def _chunks(stack: ExitStack, file: Path) -> Iterator[bytes]:
     return iter(lambda: source.read(_READ_BYTES), b"")
 
 
-def _at_floor(text: str, max_bits_lost: float | None, options: "Options") -> "list[Squeezed]":
+def _at_floor(text: str, max_bits_lost: float | None, options: "Options") -> "Iterator[Squeezed]":
+    """The only block, squeezed when it is asked for, so that its time is counted."""
     from microdollar.learn.tokens.squeeze import squeeze as squeeze_text
 
-    return [squeeze_text(text, max_bits_lost=max_bits_lost, **options)]
+    yield squeeze_text(text, max_bits_lost=max_bits_lost, **options)
 
 
 def _write(text: str) -> None:

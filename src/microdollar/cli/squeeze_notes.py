@@ -101,9 +101,10 @@ def print_notes(
     """What was done, on standard error."""
     share = f" ({100 * total.kept / total.tokens:.1f} %)" if total.tokens else ""
     speed = format_si(total.tokens / total.seconds, "tokens/s")
+    read = "" if total.bits is None else " and read back"
     _say(
         f"kept {total.kept:,} of {total.tokens:,} tokens{share} of {facts['tokenizer']}, chosen "
-        f"by {facts['scorer']} in {format_seconds(total.seconds)} ({speed})"
+        f"by {facts['scorer']}{read} in {format_seconds(total.seconds)} ({speed})"
     )
     if total.bits is not None:
         dropped = max(total.tokens - total.kept, 1)

@@ -114,4 +114,5 @@ def _reader(
     vocabulary = getattr(reader, "vocabulary", None)
     if vocabulary is not None and vocabulary.tokenizer != tokenizer:
         return None, f"{reader.name} reads tokens of {vocabulary.tokenizer}, not of {tokenizer}"
+    getattr(reader, "network", None)  # what it loads late would count as squeezing
     return reader, None

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from microdollar.errors import UnknownNameError
+from microdollar.errors import UnknownNameError, UsageError
 from microdollar.learn.tokens.tokenizers import Tokens
 
 Bits = npt.NDArray[np.float64]
@@ -75,3 +75,16 @@ def make_reconstructor(name: str, folder: Path | str) -> Reconstructor:
     module, attribute = RECONSTRUCTORS[name].split(":")
     found: Reconstructor = getattr(import_module(module), attribute).load(Path(folder))
     return found
+
+
+def require_mask(tokens: Tokens, keep: Keep) -> None:
+    """Refuse a mask that is not one truth value a token.
+
+    Raises:
+        UsageError: if it is not.
+    """
+    if np.shape(keep) != (len(tokens),) or np.asarray(keep).dtype != np.bool_:
+        raise UsageError(
+            f"keep has shape {np.shape(keep)} and type {np.asarray(keep).dtype} for {len(tokens)} "
+            "tokens. Give one truth value for each."
+        )

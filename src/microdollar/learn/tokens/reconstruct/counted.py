@@ -26,7 +26,7 @@ from microdollar.learn.files import (
     whole_folder,
 )
 from microdollar.learn.strict_json import bad, show
-from microdollar.learn.tokens.reconstruct.base import KEPT, Bits, Keep
+from microdollar.learn.tokens.reconstruct.base import KEPT, Bits, Keep, require_mask
 from microdollar.learn.tokens.reconstruct.counted_memory import BESIDE
 from microdollar.learn.tokens.reconstruct.counted_reading import Reading, Text, Weights
 from microdollar.learn.tokens.reconstruct.counted_saved import MOST, damage, specs
@@ -112,7 +112,7 @@ class CountedReconstructor:
         Raises:
             UsageError: if ``keep`` is no mask of the tokens.
         """
-        _require_mask(tokens, keep)
+        require_mask(tokens, keep)
         text = self._text(tokens, keep)
         reading = self.reading
         of_unknown = np.log2(np.maximum(reading.of_unknown(text), _LEAST))
@@ -142,7 +142,7 @@ class CountedReconstructor:
         Raises:
             UsageError: if ``keep`` is no mask of the tokens.
         """
-        _require_mask(tokens, keep)
+        require_mask(tokens, keep)
         text = self._text(tokens, keep)
         kept = np.flatnonzero(keep & (text.numbers == UNKNOWN))
         names = {int(text.pieces[at]): tokens.piece(at) for at in kept.tolist()}
@@ -226,11 +226,3 @@ class CountedReconstructor:
         numbers = self.vocabulary.numbers(tokens)
         looks = self.classes.of_kept(tokens, numbers)
         return Text.of(numbers, looks, keep, len(self.vocabulary), tokens.piece)
-
-
-def _require_mask(tokens: Tokens, keep: Keep) -> None:
-    if np.shape(keep) != (len(tokens),) or np.asarray(keep).dtype != np.bool_:
-        raise UsageError(
-            f"keep has shape {np.shape(keep)} and type {np.asarray(keep).dtype} for {len(tokens)} "
-            "tokens. Give one truth value for each."
-        )

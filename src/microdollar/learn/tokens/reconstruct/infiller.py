@@ -26,7 +26,7 @@ from microdollar.learn.files import (
 )
 from microdollar.learn.gradient.checks import check_chance, torch_needed
 from microdollar.learn.strict_json import bad, show
-from microdollar.learn.tokens.reconstruct.base import KEPT, Bits, Keep
+from microdollar.learn.tokens.reconstruct.base import KEPT, Bits, Keep, require_mask
 from microdollar.learn.tokens.reconstruct.piece_classes import PieceClasses
 from microdollar.learn.tokens.tokenizers import Tokens
 from microdollar.learn.tokens.vocabulary import (
@@ -335,19 +335,6 @@ class InfillerReconstructor:
             vocabulary=own,
             weights=weights,
             facts=facts["training"],
-        )
-
-
-def require_mask(tokens: Tokens, keep: Keep) -> None:
-    """Refuse a mask that is not one truth value a token.
-
-    Raises:
-        UsageError: if it is not.
-    """
-    if np.shape(keep) != (len(tokens),) or np.asarray(keep).dtype != np.bool_:
-        raise UsageError(
-            f"keep has shape {np.shape(keep)} and type {np.asarray(keep).dtype} for {len(tokens)} "
-            "tokens. Give one truth value for each."
         )
 
 

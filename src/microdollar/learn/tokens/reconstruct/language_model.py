@@ -28,7 +28,7 @@ from microdollar.learn.tokens.pretrained import (
     is_causal_folder,
     load_pretrained,
 )
-from microdollar.learn.tokens.reconstruct.base import BEFORE, Bits, Keep
+from microdollar.learn.tokens.reconstruct.base import BEFORE, Bits, Keep, require_mask
 from microdollar.learn.tokens.scorers.language_model import token_bits
 from microdollar.learn.tokens.tokenizers import Tokens, Words
 
@@ -277,11 +277,7 @@ def _chunks(n: int) -> list[tuple[int, int]]:
 
 
 def _require_words(tokens: Tokens, keep: Keep) -> None:
-    if keep.shape != (len(tokens),) or keep.dtype != np.bool_:
-        raise UsageError(
-            f"keep has shape {keep.shape} and type {keep.dtype} for {len(tokens)} tokens. "
-            "Give one truth value for each."
-        )
+    require_mask(tokens, keep)
     if not np.array_equal(Words().tokenize(tokens.text).ends, tokens.ends):
         raise UsageError(
             "a language model reads back tokens of words, and these are others. "

@@ -7,6 +7,7 @@ quantities. Where a run had its hours published, wall over steps was 1.12 (BLOOM
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -229,8 +230,8 @@ def _checkpoint_interval(
 
 def _checkpoints(before: Quantity, interval: float, write: Range) -> RunPart:
     assert before.value is not None
-    # At least one: the result is saved.
-    count = max(1.0, before.value / interval if interval > 0 else 1.0)
+    # At least one: the result is saved. Below the normal numbers quotients mean nothing.
+    count = max(1.0, before.value / interval if interval >= sys.float_info.min else 1.0)
     return _part(
         "checkpoints",
         (count * write[0], count * write[1], count * write[2]),

@@ -53,6 +53,17 @@ def extended(
     return found
 
 
+def refuse_files(table: Mapping[str, Any]) -> None:
+    """Check that a plan extends none but those of the package, which name no file.
+
+    Raises:
+        SpecError: if it names a file.
+    """
+    name = table.get("extends")
+    if isinstance(name, str) and is_path(name):
+        raise SpecError(f"extends {name!r:.100} is a file. Here it is the name of a plan.")
+
+
 def is_path(text: str) -> bool:
     """Whether a text is meant as a path: a bare name is the catalog's."""
     plain = "\0" not in text and len(text) < 1000

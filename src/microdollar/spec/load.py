@@ -61,9 +61,9 @@ from microdollar.spec.blocks import model_from_table
 from microdollar.spec.build import PRECISIONS, usual_precision, usual_sequence
 from microdollar.spec.claims import Claim, read_claims
 from microdollar.spec.device_catalog import load_device
-from microdollar.spec.extends import KINDS, extended, is_path
+from microdollar.spec.extends import KINDS, extended, is_path, refuse_files
 from microdollar.spec.model import ModelSpec
-from microdollar.spec.model_catalog import load_model_spec, parse_toml
+from microdollar.spec.model_catalog import catalog_model, load_model_spec, parse_toml
 from microdollar.spec.plan import Plan, learner_plan
 from microdollar.spec.shipped import shipped_plans
 from microdollar.spec.tables import build, require_keys, require_table, require_tables, require_type
@@ -121,19 +121,26 @@ def list_plans() -> tuple[str, ...]:
     return tuple(shipped_plans())
 
 
-def plan_from_table(table: object, *, name: str, folder: Path | None = None) -> PlanFile:
+def plan_from_table(
+    table: object, *, name: str, folder: Path | None = None, files: bool = True
+) -> PlanFile:
     """The plan that a table describes (the module says how).
 
     Args:
         table: as parsed from TOML.
         name: of the plan, if the table has none.
         folder: where relative paths of models start; the current one if None.
+        files: whether it may name files; without, models are the catalog's or written out, and
+            what it extends is a plan of the package, so that a stranger's text opens nothing.
 
     Raises:
         UnknownNameError: for a model or a device that no catalog knows.
         SpecError: naming the field, its value and what is accepted.
     """
-    top = extended(require_table(table, "the plan"), folder, shipped_plans())
+    given = require_table(table, "the plan")
+    if not files:
+        refuse_files(given)
+    top = extended(given, folder, shipped_plans())
     require_keys(top, _KEYS, "the plan")
     for key in ("name", "notes", "device", "learner"):
         require_type(str, top.get(key, ""), key)
@@ -149,7 +156,7 @@ def plan_from_table(table: object, *, name: str, folder: Path | None = None) -> 
         raise SpecError(f"a plan with a {kind} has no {wrong[0]}.")
     if top["device"].strip().casefold() != "this":
         load_device(top["device"])
-    plan = learner_plan(top) if "learner" in top else _of_layers(top, folder)
+    plan = learner_plan(top) if "learner" in top else _of_layers(top, folder, files)
     document = require_table(top.get("document", {}), "[document]")
     return build(
         PlanFile,
@@ -162,18 +169,22 @@ def plan_from_table(table: object, *, name: str, folder: Path | None = None) -> 
     )
 
 
-def _of_layers(top: Mapping[str, Any], folder: Path | None) -> TrainingPlan | ServingPlan:
-    model, layout = _model(top["model"], "model", folder), _layout(top)
+def _of_layers(
+    top: Mapping[str, Any], folder: Path | None, files: bool
+) -> TrainingPlan | ServingPlan:
+    model, layout = _model(top["model"], "model", folder, files), _layout(top)
     if "train" in top:
-        return _training(top, model, top["device"], layout, folder)
+        return _training(top, model, top["device"], layout, folder, files)
     return _serving(top, model, top["device"], layout)
 
 
-def _model(value: object, where: str, folder: Path | None) -> ModelSpec:
+def _model(value: object, where: str, folder: Path | None, files: bool) -> ModelSpec:
     if isinstance(value, Mapping):
         return model_from_table(value, name="model", where=f"[{where}]")
     if not isinstance(value, str):
         raise SpecError(f"{where} must be a name, a path or a table, got {value!r:.100}.")
+    if not files:
+        return catalog_model(value)
     # A path is relative to the plan's file; a bare name is the catalog's.
     if folder is not None and is_path(value):
         path = folder / value
@@ -203,7 +214,12 @@ def _layout(top: Mapping[str, Any]) -> Layout:
 
 
 def _training(
-    top: Mapping[str, Any], model: ModelSpec, device: str, layout: Layout, folder: Path | None
+    top: Mapping[str, Any],
+    model: ModelSpec,
+    device: str,
+    layout: Layout,
+    folder: Path | None,
+    files: bool,
 ) -> TrainingPlan:
     fields = dict(require_table(top["train"], "[train]"))
     fields.setdefault("sequence", usual_sequence(model))
@@ -231,7 +247,7 @@ def _training(
     for index, entry in enumerate(require_tables(top.get("others", []), "others")):
         rest = dict(entry)
         where = f"others[{index}]"
-        other = _model(rest.pop("model", None), f"{where} model", folder)
+        other = _model(rest.pop("model", None), f"{where} model", folder, files)
         others.append(build(OtherModel, rest, where, model=other))
         if others[-1].passes <= 0:
             raise SpecError(f"{where} passes must be positive, got {others[-1].passes}.")

@@ -37,12 +37,22 @@ def load_model_spec(name_or_path: str | Path) -> ModelSpec:
         return found
     if there or path.suffix.casefold() in (".json", ".toml"):
         return _read(path)
-    raise UnknownNameError(
-        "model",
-        text[:200],
-        [name for file in _files() for name in _rows(file)],
-        hint="Or give a config.json, its folder or a TOML file.",
-    )
+    raise _unknown(text, "Or give a config.json, its folder or a TOML file.")
+
+
+def catalog_model(name: str) -> ModelSpec:
+    """The model of that name or alias in the catalog; looks at no other file.
+
+    Raises:
+        UnknownNameError: if the catalog has no such model.
+
+    >>> catalog_model("openai-community/gpt2").layers
+    12
+    """
+    found = _find(name.strip().casefold())
+    if found is None:
+        raise _unknown(name, "Type: microdollar estimate --list-models")
+    return found
 
 
 def list_model_specs() -> tuple[ModelSpec, ...]:
@@ -73,6 +83,11 @@ def parse_toml(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         reason = "too deeply nested" if isinstance(error, RecursionError) else error
         raise SpecError(f"{file} is not TOML: {reason}.") from error
+
+
+def _unknown(name: str, hint: str) -> UnknownNameError:
+    known = [known for file in _files() for known in _rows(file)]
+    return UnknownNameError("model", name[:200], known, hint=hint)
 
 
 def _exists(path: Path) -> bool:

@@ -1,0 +1,108 @@
+"""What a release states in several places is the same in all of them."""
+
+import re
+import tomllib
+from datetime import date
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "microdollar"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+LAYERS = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+
+
+def names_of(layer):
+    """What stands on a line of the contract or at one end of an arrow."""
+    return frozenset(re.findall(r"\w+", layer))
+
+
+@pytest.fixture(scope="module")
+def citation():
+    return yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def newest():
+    """Number and date of the first release that the changelog names."""
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    return re.search(r"^## (\d+\.\d+\.\d+) - (\d{4}-\d\d-\d\d)$", changes, re.MULTILINE)
+
+
+def test_one_version(citation, newest):
+    assert PROJECT["project"]["version"] == version("microdollar")
+    assert citation["version"] == newest[1] == PROJECT["project"]["version"]
+
+
+def test_citation_has_what_its_format_requires(citation):
+    # https://github.com/citation-file-format/citation-file-format, schema guide of 1.2.0
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["message"]
+    assert citation["title"].startswith("microdollar")
+    assert citation["authors"] == [{"name": PROJECT["project"]["authors"][0]["name"]}]
+    allowed = (
+        "abstract authors cff-version date-released keywords license message title type version"
+    )
+    assert set(citation) <= set(allowed.split())
+    assert all(isinstance(citation[key], str) for key in ("version", "message", "title"))
+
+
+def test_citation_agrees_with_the_project(citation, newest):
+    assert citation["date-released"] == date.fromisoformat(newest[2])
+    assert citation["license"] == PROJECT["project"]["license"]
+    assert citation["keywords"] == PROJECT["project"]["keywords"]
+    assert citation["type"] == "software"
+
+
+def test_the_picture_is_the_contract():
+    picture = re.search(r"```mermaid\n(.*?)```", CONTRIBUTING, re.DOTALL)[1]
+    drawn = [
+        (names_of(above), names_of(below))
+        for line in picture.splitlines()
+        if "-->" in line
+        for ends in [line.split("-->")]
+        for above, below in pairwise(ends)
+    ]
+    held = [names_of(layer) for layer in LAYERS]
+    assert drawn == list(pairwise(held))
+
+
+def test_the_layout_names_every_folder_and_no_other():
+    there = {
+        path.stem
+        for path in SOURCE.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    } - {"__init__", "__main__"}
+    assert frozenset.union(*map(names_of, LAYERS)) == there
+    layout = CONTRIBUTING.partition("src/microdollar/\n")[2].partition("\ntests/")[0]
+    named = re.findall(r"^  (\S.*?)(?:  |$)", layout, re.MULTILINE)
+    assert set(re.findall(r"\w+", " ".join(named))) == there
+
+
+def test_every_requirement_is_pinned():
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    pinned = {name(line) for line in text.splitlines() if "==" in line}
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(one for extra in extras.values() for one in extra)]
+    assert {name(one) for one in wanted} - {"microdollar"} <= pinned
+
+
+def name(requirement):
+    """A distribution's name, as package indices compare it."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+?(?=[\[=<>~! ]|$)", requirement)[0]).lower()
+
+
+def test_all_is_every_extra_for_users():
+    extras = PROJECT["project"]["optional-dependencies"]
+    (everything,) = extras["all"]
+    assert set(re.search(r"\[(.*)\]", everything)[1].split(",")) == {*extras} - {
+        "all",
+        "docs",
+        "dev",
+    }

@@ -1,4 +1,4 @@
-"""Write docs/documents.md: what the documents claim, beside what we get, from examples/plans.
+"""Write docs/documents.md: what the documents claim, beside what we get, from the shipped plans.
 
     python docs/documents.py
 
@@ -27,14 +27,14 @@ PLANS = (
     "sgd-training",
     "analytic-construction",
 )
-"""Of examples/plans, by document."""
+"""Shipped plans, by document."""
 VERDICTS = ("holds", "within the interval", "does not hold", "unknown")
 
 _INTRODUCTION = """# The documents' own cases
 
 Five documents started this project, and four of them say what learning or answering costs. Each of
-their cases is a plan in [examples/plans](../examples/plans), with every claim beside it. This page
-is what `microdollar estimate PLAN --claims` says of them; `python docs/documents.py` writes it.
+their cases is a plan that ships with the package, with every claim beside it. This page is what
+`microdollar estimate PLAN --claims` says of them; `python docs/documents.py` writes it.
 
 A claim *holds* if our number is within 5 % of it, and is *within the interval* if our
 80 % interval contains it. Where the document shows its sum, the sum is worked out again with the
@@ -45,7 +45,7 @@ as two."""
 
 def page() -> str:
     """The whole page."""
-    files = [load_plan(ROOT / "examples" / "plans" / f"{name}.toml") for name in PLANS]
+    files = [load_plan(name) for name in PLANS]
     checked = [check_claims(file, load_device) for file in files]
     lines = [_INTRODUCTION, "", *_summary(files, checked)]
     for name, file, claims in zip(PLANS, files, checked, strict=True):
@@ -68,10 +68,7 @@ def _section(name: str, file: PlanFile, claims: tuple[Checked, ...]) -> Iterator
     yield f"## {file.name}"
     yield ""
     device = load_device(file.plan.device).name
-    yield (
-        f"*{file.title}* ({file.source}). Plan: [{name}.toml](../examples/plans/{name}.toml), "
-        f"on {device}."
-    )
+    yield (f"*{file.title}* ({file.source}). Plan: `{name}`, on {device}.")
     yield ""
     yield file.conclusion.strip()
     yield ""

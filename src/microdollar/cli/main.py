@@ -88,6 +88,11 @@ COMMANDS = {
         "tokens",
         "Train what chooses tokens, and measure what is lost.",
     ),
+    "claims": (
+        "microdollar.cli.claims",
+        "claims",
+        "Every number of five documents, checked.",
+    ),
     "ledger": ("microdollar.cli.ledger", "ledger", "List, show, compare and export past runs."),
     "report": ("microdollar.cli.report", "report", "One HTML page from results."),
     "doctor": (

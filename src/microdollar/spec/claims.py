@@ -27,6 +27,15 @@ UNITS = {
     "min": 60.0,
     "h": 3600.0,
     "J": 1.0,
+    "kJ": 1e3,
+    "MB/s": 1e6,
+    "us": 1e-6,
+    "ms": 1e-3,
+    "bits/byte": 1.0,
+    "bits": 1.0,
+    "nats": 1.0,
+    "steps": 1.0,
+    "per second": 1.0,
     "MWh": 3.6e9,
     "W": 1.0,
     "kW": 1e3,
@@ -63,6 +72,10 @@ class Claim:
     """Options of the other plan that differ."""
     note: str = ""
     """Why the numbers agree or do not."""
+    id: str = ""
+    """``document/section/what``; made of those two if empty."""
+    says: str = ""
+    """The statement in words, if the quantity alone would not tell."""
 
     def __post_init__(self) -> None:
         if self.value is None and not self.own:

@@ -1,0 +1,46 @@
+"""Every claim with its verdict, from all sources."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from microdollar.claims.documents import DOCUMENTS
+from microdollar.claims.row import Claim, Finding
+from microdollar.claims.sources.limits import limit_rows
+from microdollar.claims.sources.plans import plan_rows
+from microdollar.claims.sources.tables import table_rows
+from microdollar.claims.verdict import Checked, judge
+from microdollar.claims.world import World
+from microdollar.errors import SpecError
+
+Source = Callable[[str, World], Iterator[tuple[Claim, Finding]]]
+SOURCES: tuple[Source, ...] = (table_rows, plan_rows, limit_rows)
+"""Each gives the rows of a document."""
+
+
+def check_claims(documents: Sequence[str], world: World) -> tuple[Checked, ...]:
+    """Every claim of some documents, in the order of documents and sections.
+
+    Args:
+        documents: names of :data:`~microdollar.claims.documents.DOCUMENTS`.
+        world: where values of experiments come from.
+
+    Raises:
+        SpecError: if a row is not right, or two have the same id.
+    """
+    checked = []
+    for number, document in enumerate(documents, 1):
+        world.progress(number, len(documents) + 1, DOCUMENTS[document].title)
+        rows = [row for source in SOURCES for row in source(document, world)]
+        rows.sort(key=lambda row: _place(row[0].section))
+        checked += [judge(claim, finding) for claim, finding in rows]
+    seen: set[str] = set()
+    for one in checked:
+        if one.claim.id in seen:
+            raise SpecError(f"two claims have the id {one.claim.id}.")
+        seen.add(one.claim.id)
+    return tuple(checked)
+
+
+def _place(section: str) -> list[tuple[int, str]]:
+    """Sections in reading order: 2 before 10, 6 before 6b."""
+    parts = section.replace(",", ".").split(".")
+    return [(int(p), "") if p.strip().isdigit() else (10_000, p.strip()) for p in parts]

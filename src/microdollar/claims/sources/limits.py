@@ -1,0 +1,43 @@
+"""Claims of energy and attention, which ``microdollar limits`` checks too."""
+
+from collections.abc import Iterator
+
+from microdollar.claims.row import Claim, Finding, Reading
+from microdollar.claims.world import World
+from microdollar.estimator.limits.claims import CheckedLimit
+from microdollar.estimator.limits.document import check_limit_claims
+from microdollar.spec.arithmetic import Interval
+
+
+def limit_rows(document: str, world: World) -> Iterator[tuple[Claim, Finding]]:
+    """The checked figures of energy of the document on efficient reasoning; no others."""
+    if document == "efficient-reasoning":
+        for checked in check_limit_claims():
+            yield _claim(checked, document), _finding(checked)
+
+
+def _claim(checked: CheckedLimit, document: str) -> Claim:
+    claim = checked.claim
+    return Claim(
+        id=f"{document}/{claim.where}/{claim.key}",
+        document=document,
+        section=claim.where,
+        claim=claim.says,
+        published=claim.value,
+        to=claim.to,
+        unit=claim.unit,
+        tolerance=0.0,
+        factor=claim.factor,
+    )
+
+
+def _finding(checked: CheckedLimit) -> Finding:
+    found = checked.found
+    known = isinstance(found.ours, Interval)
+    return Finding(
+        how=found.how,
+        ours=found.ours if isinstance(found.ours, Interval) else None,
+        reason="" if known else str(found.ours),
+        own=found.own,
+        readings=tuple(Reading(condition=one, value=value) for one, value in found.readings),
+    )

@@ -1,0 +1,109 @@
+"""``microdollar claims``: every number of the five documents, checked."""
+
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from microdollar.cli.options import CORPUS, FOLDER, json_option
+from microdollar.cli.progress import Bar
+from microdollar.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from microdollar.claims import Checked
+
+
+@click.command(short_help="Every number of five documents, checked.")
+@click.option("--document", metavar="NAME", help="Only this one's.")
+@click.option(
+    "--run",
+    type=click.Choice(["fast", "all"]),
+    default="fast",
+    show_default=True,
+    help="What is computed now. All measures again what fast reads from its record.",
+)
+@click.option("--verdict", metavar="WORDS", help="Only claims with this verdict.")
+@click.option(
+    "--out",
+    "folder",
+    type=FOLDER,
+    default=Path("claims-run"),
+    show_default=True,
+    metavar="DIR",
+    help="Where --run all keeps what it measured, and goes on.",
+)
+@click.option("--corpus", type=CORPUS, default="enwik8", show_default=True, metavar="TEXT",
+              help="What --run all learns from.")  # fmt: skip
+@json_option
+def claims(
+    document: str | None, run: str, verdict: str | None, folder: Path, corpus: str, as_json: bool
+) -> None:
+    """Check every number of the five documents that started this project.
+
+    Each claim stands beside our number and gets a verdict that follows from the two and a stated
+    tolerance. Fast takes less than a minute: formulas, and whatever needs no clock and no data; the
+    rest is read from the record of the last measurement. All measures it again, in under two hours,
+    and goes on where it was stopped.
+
+    Example: microdollar claims --document training-time
+    """
+    from microdollar.claims import DOCUMENTS, VERDICTS, check_claims
+    from microdollar.claims.world import World
+    from microdollar.files import require_writable
+
+    names = [_known(document, list(DOCUMENTS), "document")] if document else list(DOCUMENTS)
+    only = _known(verdict, list(VERDICTS), "verdict") if verdict else None
+    if run == "all":
+        require_writable(folder)
+    with Bar(quiet=as_json) as progress:
+        world = World(
+            run="all" if run == "all" else "fast",
+            corpus=corpus,
+            folder=folder if run == "all" else None,
+            command=shlex.join(["microdollar", *sys.argv[1:]]),
+            progress=progress,
+        )
+        checked = [one for one in check_claims(names, world) if only is None or one.verdict == only]
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in checked], indent=1, allow_nan=False))
+        return
+    for one in checked:
+        _print(one)
+    _print_counts(checked)
+
+
+def _known(name: str, accepted: Sequence[str], what: str) -> str:
+    if name in accepted:
+        return name
+    raise UnknownNameError(what, name, accepted)
+
+
+def _print(checked: "Checked") -> None:
+    """One claim in two or three lines."""
+    found, claim = checked.to_json(), checked.claim
+    click.echo(f"\n{claim.document} {claim.section}: {claim.claim}")
+    said = f"{claim.published:g}" + (f" to {claim.to:g}" if claim.to is not None else "")
+    ours = "" if found["ours"] is None else f"   ours {found['ours']:.4g}"
+    if found["low"] is not None and found["low"] < found["high"]:
+        ours += f" ({found['low']:.4g} to {found['high']:.4g})"
+    own = f"   its own sum {found['own']:.4g}" if checked.verdict == "arithmetic slip" else ""
+    click.echo(f"  {said} {claim.unit}".rstrip() + ours + own)
+    condition = f": {checked.condition}" if checked.condition else ""
+    click.echo(f"  {checked.verdict.upper()}{condition}")
+    kept = checked.finding.kept
+    if kept is not None and checked.verdict == "made true":
+        figure = found["made_true"]
+        click.echo(f"  by {kept.part}: {kept.what} {figure['value']:.4g} {kept.unit}".rstrip())
+    if claim.note:
+        click.echo(f"  {claim.note}")
+
+
+def _print_counts(checked: "Sequence[Checked]") -> None:
+    counts = Counter(one.verdict for one in checked)
+    said = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
+    click.echo(f"\n{len(checked)} claims: {said}" if checked else "no claims")

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from microdollar.claims.experiments import EXPERIMENTS, Context, Experiment
-from microdollar.claims.record import Record, Values, read_record, recorded, write_record
-from microdollar.errors import SpecError, UnknownNameError
+from microdollar.claims.record import Record, read_record, recorded, write_record
+from microdollar.errors import MissingExtraError, SpecError, UnknownNameError
 from microdollar.learn.base import Progress, silent
-from microdollar.learn.corpus import load_corpus
 from microdollar.spec.arithmetic import Interval
+
+if TYPE_CHECKING:
+    from microdollar.learn.corpus import Corpus
 
 Run = Literal["fast", "all"]
 
@@ -22,19 +24,19 @@ class World:
     """Where values of experiments come from."""
 
     run: Run = "fast"
-    corpus: str = "enwik8"
-    """Read by experiments that need data, under ``all``."""
+    corpus: "Corpus | None" = None
+    """What experiments learn from; needed under ``all``."""
     folder: Path | None = None
     """Of records; needed under ``all``. What is there is not run again."""
     command: str = ""
     seed: int = 0
     progress: Progress = silent
-    _found: dict[str, Record | None] = field(default_factory=dict)
+    _found: dict[str, Record | str] = field(default_factory=dict)
 
     def names(self, experiments: Sequence[str]) -> tuple[dict[str, Interval], dict[str, str], str]:
         """Values of some experiments, reasons of those that are missing, and how they came to be.
 
-        A reason under the empty name is of every name: an experiment that was never run.
+        A reason under the empty name is of every name: an experiment that was not run.
 
         Raises:
             UnknownNameError: if there is no such experiment.
@@ -44,8 +46,8 @@ class World:
         said = []
         for name in experiments:
             record = self.record(name)
-            if record is None:
-                reasons[""] = f"{name} was not run. Type: microdollar claims --run all"
+            if isinstance(record, str):
+                reasons[""] = record
                 continue
             for key, value in record.values.items():
                 if isinstance(value, Interval):
@@ -56,43 +58,59 @@ class World:
                 said.append(record.said)
         return values, reasons, "; ".join(said)
 
-    def record(self, name: str) -> Record | None:
-        """What an experiment gave; None if it was never run."""
+    def record(self, name: str) -> Record | str:
+        """What an experiment gave, or why it was not run.
+
+        Raises:
+            UnknownNameError: if there is no such experiment.
+        """
         if name not in EXPERIMENTS:
             raise UnknownNameError("experiment", name, EXPERIMENTS)
         if name not in self._found:
-            experiment = EXPERIMENTS[name]
-            if experiment.fast:
-                self._found[name] = self._run(experiment, Context(seed=self.seed))
-            elif self.run == "all":
-                self._found[name] = self._resumed(experiment)
-            else:
-                self._found[name] = recorded(name)
+            self._found[name] = self._get(EXPERIMENTS[name])
         return self._found[name]
 
+    def _get(self, experiment: Experiment) -> Record | str:
+        if not experiment.fast and self.run == "fast":
+            kept = recorded(experiment.name)
+            return kept or f"{experiment.name} was not run. Type: microdollar claims --run all"
+        try:
+            return self._run(experiment) if experiment.fast else self._resumed(experiment)
+        except MissingExtraError as error:
+            return str(error)
+
     def _resumed(self, experiment: Experiment) -> Record:
-        if self.folder is None:
-            raise ValueError("a run of all experiments needs a folder")
-        corpus = None
-        if experiment.corpus_bytes:
-            corpus = load_corpus(self.corpus, limit=experiment.corpus_bytes, progress=self.progress)
-        parts = self.folder / experiment.name
-        context = Context(folder=parts, corpus=corpus, seed=self.seed, progress=self.progress)
+        if self.folder is None or self.corpus is None:
+            raise ValueError("a run of all experiments needs a folder and a corpus")
         path = self.folder / f"{experiment.name}.json"
+        context = self._context(experiment)
         kept = _kept(path)
         if kept is not None and kept.key == experiment.key(context):
             return kept
-        parts.mkdir(parents=True, exist_ok=True)
-        record = self._run(experiment, context)
+        (self.folder / experiment.name).mkdir(parents=True, exist_ok=True)
+        record = self._run(experiment)
         write_record(record, path)
         return record
 
-    def _run(self, experiment: Experiment, context: Context) -> Record:
+    def _context(self, experiment: Experiment) -> Context:
+        def progress(done: float, total: float, label: str = "") -> None:
+            self.progress(done, total, f"{experiment.name}: {label}".rstrip(": "))
+
+        return Context(
+            folder=None if self.folder is None else self.folder / experiment.name,
+            corpus=self.corpus if experiment.corpus_bytes else None,
+            seed=self.seed,
+            progress=progress,
+        )
+
+    def _run(self, experiment: Experiment) -> Record:
         from microdollar.measure.machine.about import describe
         from microdollar.run.provenance import commit
 
+        context = self._context(experiment)
+        context.progress(0, 1, experiment.title)
         began = time.perf_counter()
-        values: Values = experiment.run(context)
+        values = experiment.run(context)
         return Record(
             experiment=experiment.name,
             key=experiment.key(context),

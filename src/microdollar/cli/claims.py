@@ -58,16 +58,19 @@ def claims(
 
     names = [_known(document, list(DOCUMENTS), "document")] if document else list(DOCUMENTS)
     only = _known(verdict, list(VERDICTS), "verdict") if verdict else None
-    if run == "all":
-        require_writable(folder)
+    command = shlex.join(["microdollar", *sys.argv[1:]])
     with Bar(quiet=as_json) as progress:
-        world = World(
-            run="all" if run == "all" else "fast",
-            corpus=corpus,
-            folder=folder if run == "all" else None,
-            command=shlex.join(["microdollar", *sys.argv[1:]]),
-            progress=progress,
-        )
+        world = World(command=command, progress=progress)
+        if run == "all":
+            from microdollar.claims.experiments import EXPERIMENTS
+            from microdollar.learn.corpus import load_corpus
+
+            require_writable(folder)
+            longest = max(one.corpus_bytes for one in EXPERIMENTS.values())
+            text = load_corpus(corpus, limit=longest or None, progress=progress)
+            world = World(run="all", corpus=text, folder=folder, command=command, progress=progress)
+            minutes = sum(one.minutes for one in EXPERIMENTS.values())
+            progress.note(f"all experiments take some {minutes:.0f} minutes; kept in {folder}")
         checked = [one for one in check_claims(names, world) if only is None or one.verdict == only]
     if as_json:
         click.echo(json.dumps([one.to_json() for one in checked], indent=1, allow_nan=False))

@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 CORE := dist/venv/bin
 
-.PHONY: run test lint wheel clean
+.PHONY: run test lint docs wheel clean
 
 run: $(VENV)/.run
 	$(BIN)/microdollar demo --out demo
@@ -19,6 +19,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# Warnings are errors. Open build/site/index.html.
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The wheel in an empty environment: predicting needs no extra, and no file is forgotten.
 wheel: $(VENV)/.test

@@ -61,7 +61,7 @@ class Collins(Optimizer):
     Raises:
         ValueError: if a hyperparameter is out of its range; TypeError, RuntimeError as AdamW.
 
-    Example:
+    Examples:
         >>> layer = torch.nn.Linear(64, 64)
         >>> optimizer = Collins(layer.parameters(), lr=1e-3)
         >>> layer(torch.ones(1, 64)).sum().backward()

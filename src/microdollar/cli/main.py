@@ -93,6 +93,11 @@ COMMANDS = {
         "claims",
         "Every number of five documents, checked.",
     ),
+    "ui": (
+        "microdollar.cli.ui",
+        "ui",
+        "Plan on a local page: memory, time, price of one plan or of two.",
+    ),
     "ledger": ("microdollar.cli.ledger", "ledger", "List, show, compare and export past runs."),
     "report": ("microdollar.cli.report", "report", "One HTML page from results."),
     "doctor": (

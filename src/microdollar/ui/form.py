@@ -1,0 +1,229 @@
+"""What was typed into the form, and the plan that it describes; opens no file that it names."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from microdollar.errors import SpecError, UsageError
+from microdollar.spec.blocks import model_from_table
+from microdollar.spec.build import changed_plan, serving_plan, training_plan
+from microdollar.spec.extends import KINDS
+from microdollar.spec.hf import model_from_config
+from microdollar.spec.load import list_plans, load_plan, plan_from_table
+from microdollar.spec.model import ModelSpec
+from microdollar.spec.model_catalog import catalog_model
+from microdollar.spec.plan import Plan
+from microdollar.spec.training import ServingPlan, TrainingPlan
+from microdollar.ui.fields import FIELDS, FLAGS, Field
+from microdollar.units import parse_count
+
+LayerPlan = TrainingPlan | ServingPlan
+MOST_WORD = 200
+"""Characters of a field other than the pasted text."""
+MOST_TEXT = 100_000
+"""Characters of the pasted text; a config.json has a few thousand."""
+
+_OWN = ("source", "model", "text", "task", "device")
+NAMES = (*_OWN, *(field.name for field in FIELDS))
+"""Every field of a plan's form."""
+
+
+class FieldError(UsageError):
+    """A field of the form that can't be read.
+
+    Args:
+        name: of the field.
+        message: what is wrong and what is accepted.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The fields of one plan as they were typed."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    """By name; those left empty are not in it."""
+
+    @classmethod
+    def read(cls, pairs: Iterable[tuple[str, str]], prefix: str = "") -> "Form":
+        """Take the fields with a prefix; of a field sent twice the last counts."""
+        names = {prefix + name: name for name in NAMES}
+        typed = {names[key]: value.strip() for key, value in pairs if key in names}
+        return cls({name: value for name, value in typed.items() if value})
+
+    def __getitem__(self, name: str) -> str:
+        """The value of a field, empty if there is none."""
+        return self.values.get(name, "")
+
+    @property
+    def pasted(self) -> bool:
+        """Whether the model is pasted, not named."""
+        return self["source"] == "text"
+
+    @property
+    def serves(self) -> bool:
+        """Whether the model is served, not trained."""
+        return self["task"] == "serve"
+
+    def asked(self) -> list[Field]:
+        """The fields that were filled in and that the task has."""
+        unasked = "generate" if not self.serves else ""
+        return [
+            field
+            for field in FIELDS
+            if field.name in self.values
+            and field.name != unasked
+            and (field.serving or not self.serves)
+        ]
+
+    def options(self) -> dict[str, Any]:
+        """Values of :meth:`asked` as the options of a plan.
+
+        Raises:
+            FieldError: if one can't be read.
+        """
+        return {field.name: _parsed(field, self[field.name]) for field in self.asked()}
+
+    def query(self, prefix: str = "") -> str:
+        """The same as the query of an address."""
+        kept = {name: self[name] for name in NAMES if self[name]}
+        return urlencode({prefix + name: value for name, value in kept.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picked:
+    """A plan, and how the command line is told of it."""
+
+    plan: LayerPlan
+    argument: str
+    """The first argument: a name of the catalog, or the file to keep the pasted text in."""
+    pasted: bool
+    given: tuple[tuple[str, str], ...]
+    """Options of the command line and their values."""
+    replaced: tuple[str, ...] = ()
+    """Options that replace what a plan says itself."""
+
+
+def pick(form: Form) -> Picked:
+    """The plan that a form describes.
+
+    Raises:
+        FieldError: if a field can't be read.
+        UsageError: if a name is unknown, a text is no model, or a value can't be; paths are
+            unknown names.
+    """
+    for name, value in form.values.items():
+        most = MOST_TEXT if name == "text" else MOST_WORD
+        if len(value) > most:
+            raise FieldError(name, f"more than {most:,} characters.")
+    options = form.options()
+    given = [(FLAGS[name], form[name]) for name in options]
+    device = form["device"]
+    if device:
+        given.insert(0, ("--device", device))
+    found, argument = _pasted(form["text"]) if form.pasted else _named(form["model"])
+    if isinstance(found, ModelSpec):
+        if not device:
+            raise FieldError("device", "pick a device; only a plan has one of its own.")
+        return Picked(
+            plan=_plan(found, device, options, form),
+            argument=argument,
+            pasted=form.pasted,
+            given=tuple(given),
+        )
+    return Picked(
+        plan=_changed(found, device, options, argument),
+        argument=argument,
+        pasted=form.pasted,
+        given=tuple(given),
+        replaced=tuple(flag for flag, _ in given),
+    )
+
+
+def _plan(model: ModelSpec, device: str, options: dict[str, Any], form: Form) -> LayerPlan:
+    if not form.serves:
+        return training_plan(model, device, options)
+    if "generate" not in options:
+        raise FieldError("generate", "give the tokens to generate, for example 200.")
+    return serving_plan(model, device, options.pop("generate"), options)
+
+
+def _changed(plan: LayerPlan, device: str, options: dict[str, Any], name: str) -> LayerPlan:
+    if device:
+        plan = replace(plan, device=device)
+    if isinstance(plan, TrainingPlan) and "generate" not in options:
+        return changed_plan(plan, options)
+    if options:
+        field = next(iter(options))
+        why = "is served" if isinstance(plan, ServingPlan) else "is trained"
+        raise FieldError(field, f"the model of the plan {name} {why}: leave this empty.")
+    return plan
+
+
+def _named(name: str) -> tuple[ModelSpec | LayerPlan, str]:
+    if not name:
+        raise FieldError("model", "name a model, for example gpt2, or paste one.")
+    if name.casefold() in list_plans():
+        return _of_layers(load_plan(name.casefold()).plan), name.casefold()
+    model = catalog_model(name)
+    return model, model.name
+
+
+def _pasted(text: str) -> tuple[ModelSpec | LayerPlan, str]:
+    text = text.removeprefix("\ufeff").strip()
+    if not text:
+        raise FieldError("text", "paste a config.json, or the TOML of a model or a plan.")
+    kind: Literal["JSON", "TOML"] = "JSON" if text.startswith("{") else "TOML"
+    try:
+        table = _table(text, kind)
+    except RecursionError as error:
+        raise FieldError("text", f"it is too deeply nested for a {kind} of a model.") from error
+    except ValueError as error:
+        said = str(error)[:MOST_WORD]
+        raise FieldError("text", f"it is neither JSON nor TOML. Read as {kind}: {said}.") from error
+    if kind == "JSON":
+        return model_from_config(table), "config.json"
+    if {"extends", *KINDS} & table.keys():
+        return _of_layers(plan_from_table(table, name="plan", files=False).plan), "plan.toml"
+    return model_from_table(table.get("model", table), name="model", where="[model]"), "model.toml"
+
+
+def _table(text: str, kind: Literal["JSON", "TOML"]) -> dict[str, Any]:
+    if kind == "TOML":
+        import tomllib
+
+        return tomllib.loads(text)
+    table: dict[str, Any] = json.loads(text)
+    return table
+
+
+def _of_layers(plan: Plan | LayerPlan) -> LayerPlan:
+    if isinstance(plan, Plan):
+        raise SpecError(
+            f"the plan is of the learner {plan.learner!r:.60}, which this page can't show. "
+            "Type: microdollar estimate FILE.toml"
+        )
+    return plan
+
+
+def _parsed(field: Field, text: str) -> object:
+    try:
+        if field.kind == "number":
+            return float(text)
+        if field.kind in ("choice", "word"):
+            return text
+        number = parse_count(text)
+    except ValueError as error:
+        raise FieldError(field.name, f"{text[:60]!r} is not a number.") from error
+    except UsageError as error:
+        raise FieldError(field.name, str(error)) from error
+    least = 0 if field.kind == "stage" else 1
+    if number < least:
+        raise FieldError(field.name, f"{text} is less than {least}.")
+    return number

@@ -1,0 +1,354 @@
+"""What the page shows of one or two estimates: rows of numbers, and memory in parts."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from microdollar.cost import Quantity
+from microdollar.estimator.html import format_flops, format_grams
+from microdollar.estimator.serving import ServingEstimate
+from microdollar.estimator.training import TrainingEstimate
+from microdollar.ui.command import command_line
+from microdollar.ui.form import Picked
+from microdollar.ui.toml import plan_toml
+from microdollar.units import (
+    format_bytes,
+    format_dollars,
+    format_joules,
+    format_seconds,
+    format_si,
+)
+
+LayerEstimate = TrainingEstimate | ServingEstimate
+Format = Callable[[float], str]
+
+PARTS = {
+    "weights": ("weights", "other models"),
+    "gradients": ("gradients",),
+    "optimizer": ("optimizer",),
+    "activations": ("activations", "logits, loss and recomputation"),
+    "cache": ("key-value cache",),
+}
+"""Parts of a bar, and the parts of an estimate that each sums; all else is the rest."""
+REST = "rest"
+LABELS = {
+    "weights": "Weights",
+    "gradients": "Gradients",
+    "optimizer": "Optimizer state",
+    "activations": "Activations and logits",
+    "cache": "Key-value cache",
+    REST: "Buffers, allocator, context",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One number of one plan."""
+
+    quantity: Quantity
+    text: str
+    """The value, or ``unknown``."""
+    interval: str
+    """The 80 % interval; ``exact``, or why there is no value."""
+    start: float = 0.0
+    """Ends and middle of the interval in percent of the row's scale."""
+    middle: float = 0.0
+    end: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One quantity of every plan."""
+
+    label: str
+    cells: tuple[Cell | None, ...]
+    """None where a plan has no such quantity."""
+    ratio: str
+    """The second plan's value over the first's; empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One part of a bar of memory."""
+
+    key: str
+    value: float
+    """Bytes."""
+    start: float
+    """In percent of the scale."""
+    width: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """The memory of one device of a plan."""
+
+    segments: tuple[Segment, ...]
+    process: Cell
+    """What the device shows as used, on the scale of the bar."""
+    capacity: str
+    """Of the device, or that it is unknown."""
+    limit: float | None
+    """Where its memory ends, in percent of the scale."""
+    fits: str
+    verdict: str
+    """``yes``, ``maybe``, ``no`` or ``unknown``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanView:
+    """One plan of the page."""
+
+    label: str
+    title: str
+    sentence: str
+    replaced: str
+    """Options that replace what the plan says itself."""
+    bar: Bar
+    command: str
+    file: str
+    """What the pasted text is to be kept as before the command is run; empty if named."""
+    toml: str
+    warnings: tuple[str, ...]
+    assumptions: tuple[tuple[str, str, str], ...]
+    """What, value and source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Everything that the page shows of its plans."""
+
+    plans: tuple[PlanView, ...]
+    rows: tuple[Row, ...]
+    legend: tuple[tuple[str, str, tuple[str, ...]], ...]
+    """Key, label and bytes of each part of the bars, by plan."""
+    summary: str
+    """What has changed, in a sentence for those who hear it."""
+
+
+def make_view(picked: Sequence[Picked], estimates: Sequence[LayerEstimate]) -> View:
+    """The view of one plan, or of two side by side."""
+    bars = _bars(estimates)
+    labels = ("This plan",) if len(picked) == 1 else ("Plan A", "Plan B")
+    plans = tuple(map(_plan_view, labels, picked, estimates, bars))
+    keys = [key for key in LABELS if any(key in _bytes_of(bar) for bar in bars)]
+    rows = tuple(_rows(estimates))
+    return View(
+        plans=plans,
+        rows=rows,
+        legend=tuple(
+            (
+                key,
+                LABELS[key],
+                tuple(format_bytes(_bytes_of(bar).get(key, 0.0)) for bar in bars),
+            )
+            for key in keys
+        ),
+        summary=" ".join(_said(plan, rows, index) for index, plan in enumerate(plans)),
+    )
+
+
+def _bytes_of(bar: Bar) -> dict[str, float]:
+    return {segment.key: segment.value for segment in bar.segments}
+
+
+def _said(plan: PlanView, rows: Sequence[Row], index: int) -> str:
+    cells = {row.label: row.cells[index] for row in rows}
+    named = [cells.get(label) for label in ("Time", "Energy", "Price")]
+    numbers = [cell.text for cell in named if cell is not None and cell.text != "unknown"]
+    return f"{plan.label}: {', '.join((plan.bar.process.text, *numbers))}. {plan.bar.fits}."
+
+
+def _plan_view(label: str, picked: Picked, estimate: LayerEstimate, bar: Bar) -> PlanView:
+    assumptions: list[tuple[str, str, str]] = []
+    if isinstance(estimate, TrainingEstimate):
+        for said in estimate.assumptions:
+            number = f"{said.value:.3g}" if isinstance(said.value, float) else str(said.value)
+            assumptions.append((said.key, f"{number} {said.unit}".strip(), said.source))
+    else:
+        assumptions += [
+            (part.name, f"{part.value:.3g} {part.formula}".strip(), part.source)
+            for part in estimate.assumptions
+        ]
+    return PlanView(
+        label=label,
+        title=f"{estimate.plan.model.name} on {estimate.plan.layout.devices:,} × "
+        f"{estimate.device.name}",
+        sentence=_sentence(estimate),
+        replaced=", ".join(picked.replaced),
+        bar=bar,
+        command=command_line(picked),
+        file=picked.argument if picked.pasted else "",
+        toml=plan_toml(picked.plan),
+        warnings=tuple(_warnings(estimate)),
+        assumptions=tuple(assumptions),
+    )
+
+
+def _sentence(estimate: LayerEstimate) -> str:
+    plan, parameters = estimate.plan, format_si(estimate.parameters)
+    layout = plan.layout
+    spread = ", ".join(
+        f"{name} {getattr(layout, name)}"
+        for name in ("dp", "tp", "pp", "cp", "ep")
+        if getattr(layout, name) > 1
+    )
+    if isinstance(estimate, ServingEstimate):
+        served = estimate.plan
+        return _joined(
+            f"{parameters} parameters in {served.precision}",
+            f"{served.new_tokens:,} new tokens after {served.prompt_tokens:,}",
+            f"batch {served.batch:,}",
+            spread,
+        )
+    train = estimate.plan.train
+    steps = f"{estimate.plan.steps:,} steps" if estimate.plan.steps else "one step"
+    return _joined(
+        f"{parameters} parameters in {train.precision}",
+        f"{steps} of {train.global_batch:,} × {train.sequence:,} tokens",
+        f"micro-batch {train.micro_batch:,}",
+        train.optimizer,
+        spread,
+        f"ZeRO {layout.zero}" if layout.zero else "",
+        f"recompute {train.recompute}" if train.recompute != "none" else "",
+        f"LoRA of rank {train.lora.rank}" if train.lora else "",
+    )
+
+
+def _joined(*words: str) -> str:
+    return ", ".join(word for word in words if word)
+
+
+def _warnings(estimate: LayerEstimate) -> Iterator[str]:
+    if isinstance(estimate, TrainingEstimate):
+        for name in estimate.flops_per_token.unknown:
+            yield f"No formula for {name}; it is not counted."
+
+
+def _rows(estimates: Sequence[LayerEstimate]) -> Iterator[Row]:
+    found = [_quantities(estimate) for estimate in estimates]
+    labels = dict.fromkeys(label for each in found for label in each)
+    for label in labels:
+        held = [each.get(label) for each in found]
+        highs = [entry[0].high for entry in held if entry and entry[0].high]
+        scale = max(highs, default=0.0) * 1.02
+        cells = tuple(_cell(*entry, scale) if entry else None for entry in held)
+        yield Row(label=label, cells=cells, ratio=_ratio(cells))
+
+
+def _quantities(estimate: LayerEstimate) -> dict[str, tuple[Quantity, Format]]:
+    if isinstance(estimate, ServingEstimate):
+        return {
+            "Time": (estimate.seconds, format_seconds),
+            "Price": (estimate.dollars, format_dollars),
+            "Energy": (estimate.joules, format_joules),
+            "Until the first token": (estimate.prefill_seconds, format_seconds),
+            "Each further token": (estimate.decode_seconds_per_token, format_seconds),
+            "New tokens": (estimate.tokens_per_second, lambda value: format_si(value, "/s")),
+            "Price of 1M new tokens": (estimate.dollars_per_million_tokens, format_dollars),
+            "Energy of 1M new tokens": (estimate.joules_per_million_tokens, format_joules),
+        }
+    rows: dict[str, tuple[Quantity, Format]] = {
+        "Time": (estimate.seconds, format_seconds),
+        "Price": (estimate.dollars, format_dollars),
+        "Energy": (estimate.joules, format_joules),
+        "Carbon dioxide": (estimate.carbon_grams, format_grams),
+    }
+    if estimate.run is not None:
+        rows["Time of a step"] = (estimate.step.seconds, format_seconds)
+    rows["Operations"] = (estimate.flops["hardware"], format_flops)
+    return rows
+
+
+def _cell(quantity: Quantity, form: Format, scale: float) -> Cell:
+    if quantity.value is None or quantity.low is None or quantity.high is None:
+        return Cell(quantity=quantity, text="unknown", interval=quantity.reason or "")
+    exact = quantity.low == quantity.high
+    share = 100 / scale if scale > 0 else 0.0
+    return Cell(
+        quantity=quantity,
+        text=form(quantity.value),
+        interval="counted" if exact else f"{form(quantity.low)} to {form(quantity.high)}",
+        start=quantity.low * share,
+        middle=quantity.value * share,
+        end=quantity.high * share,
+    )
+
+
+def _ratio(cells: Sequence[Cell | None]) -> str:
+    if len(cells) != 2 or cells[0] is None or cells[1] is None:
+        return ""
+    first, second = cells[0].quantity.value, cells[1].quantity.value
+    if not first or not second:
+        return ""
+    ratio = second / first
+    return f"{ratio:,.0f} ×" if ratio >= 100 else f"{ratio:.3g} ×"
+
+
+def _bars(estimates: Sequence[LayerEstimate]) -> tuple[Bar, ...]:
+    used = [_process(estimate) for estimate in estimates]
+    room = [estimate.device.memory_bytes.value or 0.0 for estimate in estimates]
+    scale = max(*room, *(quantity.high or 0.0 for quantity in used), 1.0) * 1.02
+    return tuple(_bar(*each, scale) for each in zip(estimates, used, strict=True))
+
+
+def _process(estimate: LayerEstimate) -> Quantity:
+    if isinstance(estimate, TrainingEstimate):
+        return estimate.memory.process
+    return estimate.memory_bytes
+
+
+def _bar(estimate: LayerEstimate, process: Quantity, scale: float) -> Bar:
+    parts = _memory_parts(estimate)
+    total, start = process.value or 0.0, 0.0
+    held = {
+        key: sum(value for name, value in parts if name in names) for key, names in PARTS.items()
+    }
+    held[REST] = max(0.0, total - sum(held.values()))
+    segments = []
+    for key, value in held.items():
+        if value > 0:
+            width = 100 * value / scale
+            segments.append(Segment(key=key, value=value, start=start, width=width))
+            start += width
+    room = estimate.device.memory_bytes
+    fits, verdict = _fits(estimate)
+    return Bar(
+        segments=tuple(segments),
+        process=_cell(process, format_bytes, scale),
+        capacity=f"of {format_bytes(room.value)}" if room.value else "of an unknown memory",
+        limit=100 * room.value / scale if room.value else None,
+        fits=fits,
+        verdict=verdict,
+    )
+
+
+def _memory_parts(estimate: LayerEstimate) -> list[tuple[str, float]]:
+    if isinstance(estimate, TrainingEstimate):
+        return [(part.name, part.value) for part in estimate.memory.breakdown]
+    layout = estimate.plan.layout
+    cache = estimate.cache_bytes / layout.devices
+    weights = min(
+        estimate.parameters * _stored_bytes(estimate) / (layout.tp * layout.pp),
+        (estimate.allocated_bytes.value or 0.0) - cache,
+    )
+    return [("weights", weights), ("key-value cache", cache)]
+
+
+def _stored_bytes(estimate: ServingEstimate) -> float:
+    from microdollar.estimator.serving_speed import stored_bytes
+
+    return stored_bytes(estimate.plan)
+
+
+def _fits(estimate: LayerEstimate) -> tuple[str, str]:
+    room = estimate.device.memory_bytes
+    if isinstance(estimate, ServingEstimate):
+        if estimate.fits is None:
+            return "Whether it fits is unknown", "unknown"
+        return ("It fits", "yes") if estimate.fits else ("It does not fit", "no")
+    share = estimate.memory.fits
+    if share is None or room.value is None:
+        return "Whether it fits is unknown", "unknown"
+    shown = f"{share:.0%}" if 0.01 <= share <= 0.99 else "below 1%" if share < 0.5 else "above 99%"
+    verdict = "yes" if share >= 0.8 else "maybe" if share >= 0.2 else "no"
+    return f"Chance to fit: {shown.replace('%', ' %')}", verdict

@@ -9,6 +9,7 @@ from microdollar.claims.check import check_claims
 from microdollar.claims.documents import DOCUMENTS, Document
 from microdollar.claims.row import Claim, Finding, Kept, Need, Reading
 from microdollar.claims.verdict import VERDICTS, Checked, Verdict, judge
+from microdollar.claims.world import World
 
 __all__ = [
     "DOCUMENTS",
@@ -21,6 +22,7 @@ __all__ = [
     "Need",
     "Reading",
     "Verdict",
+    "World",
     "check_claims",
     "judge",
 ]

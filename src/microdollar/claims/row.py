@@ -1,7 +1,7 @@
 """One statement with a number, and what was found beside it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from microdollar.errors import SpecError, nearest
 from microdollar.spec.arithmetic import Interval
@@ -44,22 +44,29 @@ class Claim:
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
-            near = " or ".join(nearest(self.unit, UNITS)) or ", ".join(UNITS)
-            raise SpecError(f"claim {self.id}: unit {self.unit!r:.40} is not known. Use {near}.")
+            near = nearest(self.unit, UNITS)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise SpecError(
+                f"claim {self.id}: unit {self.unit!r:.40} is not known.{hint}"
+                f" Accepted: {', '.join(UNITS)}."
+            )
+        if self.at not in get_args(At) or not set(self.needs) <= set(get_args(Need)):
+            raise SpecError(f"claim {self.id}: at {self.at!r:.20}, needs {self.needs!r:.60}.")
         if self.to is not None and self.to < self.published:
             raise SpecError(f"claim {self.id}: {self.published} to {self.to} is no range.")
 
     def agrees(self, value: float) -> bool:
         """Whether a number in base units is what the claim says, within its tolerance."""
         scaled = value / UNITS[self.unit]
-        end = self.published if self.to is None else self.to
-        low = min(self.published / self.factor, self.published - self.slack(self.published))
-        high = max(end * self.factor, end + self.slack(end))
+        low = self._ends(self.published)[0]
+        high = self._ends(self.published if self.to is None else self.to)[1]
         return (self.at == "most" or scaled >= low) and (self.at == "least" or scaled <= high)
 
-    def slack(self, number: float) -> float:
-        """How far from a printed number agrees, in the unit."""
-        return max(self.tolerance * abs(number), self.absolute)
+    def _ends(self, number: float) -> tuple[float, float]:
+        """Between which a number agrees with a printed one, in the unit."""
+        slack = max(self.tolerance * abs(number), self.absolute)
+        first, last = sorted((number / self.factor, number * self.factor))
+        return min(first, number - slack), max(last, number + slack)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

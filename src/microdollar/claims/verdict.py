@@ -1,11 +1,10 @@
 """The verdict of a claim, from its numbers and its tolerance alone."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from microdollar.claims.row import Claim, Finding
-from microdollar.spec.claims import UNITS
+from microdollar.spec.claims import UNITS, rounds_to
 
 Verdict = Literal[
     "holds",
@@ -99,19 +98,10 @@ def _verdict(claim: Claim, found: Finding) -> tuple[Verdict, str]:
     if ours is None:
         return "can't be checked here", found.reason
     if ours.low <= claim.published * UNITS[claim.unit] <= ours.high:
-        return "holds if", "it lies within our 80 % interval, away from its middle"
+        return "holds if", "ours is off by as much as its 80 % interval allows"
     return "doesn't replicate", ""
 
 
 def _adds_up(claim: Claim, own: float) -> bool:
     """Whether its own sum gives what it prints: within tolerance, or at the digits printed."""
-    scaled = own / UNITS[claim.unit]
-    return claim.agrees(own) or _rounded(scaled, claim.published) == claim.published
-
-
-def _rounded(value: float, printed: float) -> float:
-    """A number at the significant digits that another is printed with: 1.1e-4 is 1e-4."""
-    if not math.isfinite(value):
-        return value
-    digits = len(f"{abs(printed):.12e}".split("e")[0].replace(".", "").rstrip("0"))
-    return float(f"{value:.{max(digits, 1) - 1}e}")
+    return claim.agrees(own) or rounds_to(own / UNITS[claim.unit], claim.published)

@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import click
 
 from microdollar.cli.options import CORPUS, FOLDER, json_option
 from microdollar.cli.progress import Bar
-from microdollar.errors import UnknownNameError
+from microdollar.errors import CorpusError, UnknownNameError
 
 if TYPE_CHECKING:
     from microdollar.claims import Checked
@@ -68,6 +67,11 @@ def claims(
             require_writable(folder)
             longest = max(one.corpus_bytes for one in EXPERIMENTS.values())
             text = load_corpus(corpus, limit=longest or None, progress=progress)
+            if len(text.data) < longest:
+                raise CorpusError(
+                    f"{corpus} has {len(text.data):,} bytes, and the experiments read {longest:,}."
+                    " Name a longer text after --corpus."
+                )
             world = World(run="all", corpus=text, folder=folder, command=command, progress=progress)
             minutes = sum(one.minutes for one in EXPERIMENTS.values())
             progress.note(f"all experiments take some {minutes:.0f} minutes; kept in {folder}")
@@ -87,26 +91,20 @@ def _known(name: str, accepted: Sequence[str], what: str) -> str:
 
 
 def _print(checked: "Checked") -> None:
-    """One claim in two or three lines."""
-    found, claim = checked.to_json(), checked.claim
+    """One claim in three or four lines."""
+    from microdollar.claims.text import ours_text, published_text, verdict_text
+
+    claim = checked.claim
     click.echo(f"\n{claim.document} {claim.section}: {claim.claim}")
-    said = f"{claim.published:g}" + (f" to {claim.to:g}" if claim.to is not None else "")
-    ours = "" if found["ours"] is None else f"   ours {found['ours']:.4g}"
-    if found["low"] is not None and found["low"] < found["high"]:
-        ours += f" ({found['low']:.4g} to {found['high']:.4g})"
-    own = f"   its own sum {found['own']:.4g}" if checked.verdict == "arithmetic slip" else ""
-    click.echo(f"  {said} {claim.unit}".rstrip() + ours + own)
-    condition = f": {checked.condition}" if checked.condition else ""
-    click.echo(f"  {checked.verdict.upper()}{condition}")
-    kept = checked.finding.kept
-    if kept is not None and checked.verdict == "made true":
-        figure = found["made_true"]
-        click.echo(f"  by {kept.part}: {kept.what} {figure['value']:.4g} {kept.unit}".rstrip())
+    ours = ours_text(checked)
+    click.echo(f"  says {published_text(claim)}" + (f"; ours {ours}" if ours else ""))
+    click.echo(f"  {verdict_text(checked)}")
     if claim.note:
         click.echo(f"  {claim.note}")
 
 
 def _print_counts(checked: "Sequence[Checked]") -> None:
-    counts = Counter(one.verdict for one in checked)
-    said = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
+    from microdollar.claims.text import counts
+
+    said = ", ".join(f"{number} {verdict}" for verdict, number in counts(checked).items() if number)
     click.echo(f"\n{len(checked)} claims: {said}" if checked else "no claims")

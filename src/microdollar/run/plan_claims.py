@@ -6,7 +6,6 @@ No verdict is typed: each follows from a number and a tolerance. A claim *holds*
 digits that the document prints.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -15,13 +14,12 @@ from microdollar.errors import SpecError
 from microdollar.run.plan_quantities import EXPONENTS, Known, plan_quantities
 from microdollar.spec.arithmetic import Interval, evaluate, names_in
 from microdollar.spec.build import changed_plan
-from microdollar.spec.claims import UNITS, Claim
+from microdollar.spec.claims import UNITS, Claim, number_text, rounds_to
 from microdollar.spec.data import DataSpec
 from microdollar.spec.device import DeviceSpec
 from microdollar.spec.load import PlanFile, load_plan
 from microdollar.spec.plan import Plan
 from microdollar.spec.training import ServingPlan, TrainingPlan
-from microdollar.units import format_si
 
 TOLERANCE = 0.05
 """Documents print two or three digits."""
@@ -103,7 +101,7 @@ def _check(claim: Claim, plan: AnyPlan, known: _Known) -> Checked:
     own = evaluate(claim.own).value if claim.own else None
     adds_up = None
     if own is not None and claim.value is not None:
-        adds_up = _near(own, claim.claimed) or _rounds_to(own / UNITS[claim.unit], claim.value)
+        adds_up = _near(own, claim.claimed) or rounds_to(own / UNITS[claim.unit], claim.value)
     text = claim.ours or claim.quantity
     if not claim.ours and own is not None and not _is_name(text):
         ours: Known | None = None
@@ -148,12 +146,6 @@ def _near(value: float, other: float) -> bool:
     return abs(value - other) <= TOLERANCE * abs(other)
 
 
-def _rounds_to(value: float, printed: float) -> bool:
-    """Whether ``value`` is ``printed`` at the significant digits that this has: 1.1e-4 is 1e-4."""
-    digits = len(f"{abs(printed):.12e}".split("e")[0].replace(".", "").rstrip("0"))
-    return float(f"{value:.{digits - 1}e}") == printed
-
-
 def _verdict(ours: Known | None, claimed: float) -> Verdict:
     if ours is None:
         return "no quantity"
@@ -184,15 +176,8 @@ def changed(plan: AnyPlan, changes: Mapping[str, Any]) -> AnyPlan:
 
 
 def in_unit(value: float, claim: Claim) -> str:
-    """A number of a claim in its own unit, with the digits that a document prints."""
-    if claim.unit in ("FLOP", "op") and value >= 1:
-        return format_si(value, claim.unit, digits=4)
-    scaled = value / UNITS[claim.unit]
-    text = f"{scaled:,.0f}" if 1e4 <= abs(scaled) < 1e9 else f"{scaled:.4g}"
-    text = re.sub(r"e([+-])0*", lambda found: "e" + found[1].strip("+"), text)
-    if claim.unit == "$":
-        return f"${text}"
-    return f"{text} {claim.unit}".rstrip()
+    """A number in base units in the unit of a claim, with the digits that a document prints."""
+    return number_text(value / UNITS[claim.unit], claim.unit)
 
 
 def verdict_text(checked: Checked) -> str:

@@ -1,5 +1,7 @@
 """What a document claims about a plan: its numbers, the sums that they come from, and why."""
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 from microdollar.errors import SpecError, nearest
 from microdollar.spec.arithmetic import evaluate, names_in
 from microdollar.spec.tables import build, require_table, require_tables
+from microdollar.units import format_si
 
 UNITS = {
     "": 1.0,
@@ -42,6 +45,36 @@ UNITS = {
     "$": 1.0,
 }
 """Units of claims, in base units."""
+
+_COUNTED = ("FLOP", "op", "FLOP/s")
+
+
+def number_text(value: float, unit: str) -> str:
+    """A number in its unit, with the four digits at most that documents print.
+
+    >>> number_text(1187.0, "MB"), number_text(-0.658, "bits/byte"), number_text(1.5e8, "op")
+    ('1187 MB', '-0.658 bits/byte', '150.0 Mop')
+    """
+    if unit in _COUNTED and abs(value) >= 1:
+        return format_si(value, unit, digits=4)
+    text = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    text = re.sub(r"e([+-])0*", lambda found: "e" + found[1].strip("+"), text)
+    return f"${text}" if unit == "$" else f"{text} {unit}".rstrip()
+
+
+def rounds_to(value: float, printed: float) -> bool:
+    """Whether a number is another at the digits that this is printed with.
+
+    Zeros at the end are no digits, but a number from 1 has at least two: 1.1e-4 is 1e-4, 12,380 is
+    12,400, and 12 is not 10.
+
+    >>> rounds_to(1.1e-4, 1e-4), rounds_to(12380, 12400), rounds_to(12, 10)
+    (True, True, False)
+    """
+    digits = len(f"{abs(printed):.12e}".split("e")[0].replace(".", "").rstrip("0"))
+    digits = max(digits, 2 if abs(printed) >= 1 else 1)
+    return math.isfinite(value) and float(f"{value:.{digits - 1}e}") == printed
+
 
 _SMALLEST = 1e-40
 _RANGE = f"ratios are of numbers from {_SMALLEST:g} to {1 / _SMALLEST:g}"

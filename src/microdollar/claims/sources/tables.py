@@ -52,7 +52,12 @@ def read_rows(text: str, where: str, world: World) -> Iterator[tuple[Claim, Find
     if document not in DOCUMENTS:
         raise SpecError(f"{where}: document {document!r:.40} is none of {', '.join(DOCUMENTS)}.")
     for row in require_tables(table.get("claims", []), f"{where} claims"):
-        yield _row(row, f"{where} {row.get('id', '?')}", document, world)
+        place = f"{where} {row.get('id', '?')}"
+        try:
+            yield _row(row, place, document, world)
+        except SpecError as error:
+            text = str(error)
+            raise (error if place in text else SpecError(f"{place}: {text}")) from None
 
 
 def _row(row: Mapping[str, Any], where: str, document: str, world: World) -> tuple[Claim, Finding]:
@@ -61,7 +66,7 @@ def _row(row: Mapping[str, Any], where: str, document: str, world: World) -> tup
     fields = {name: float(one) if _whole(one) else one for name, one in fields.items()}
     claim = build(Claim, fields | {"document": document}, where, needs=needs)
     names, reasons, measured = world.names(row.get("from", []))
-    sums = _Sums(names, reasons, where)
+    sums = _Sums(names, reasons)
     ours = sums.of(row.get("ours"))
     kept = row.get("kept")
     finding = Finding(
@@ -74,7 +79,7 @@ def _row(row: Mapping[str, Any], where: str, document: str, world: World) -> tup
         measured=measured,
     )
     if ours is None and finding.own is None and not finding.reason:
-        raise SpecError(f"{where} has neither own, ours nor takes.")
+        raise SpecError(f"{where}: it has neither own, ours nor takes.")
     return claim, finding
 
 
@@ -85,26 +90,21 @@ def _whole(value: object) -> bool:
 class _Sums:
     """Sums over the values that a row may name."""
 
-    def __init__(
-        self, names: Mapping[str, Interval], reasons: Mapping[str, str], where: str
-    ) -> None:
-        self._names, self._reasons, self._where = names, reasons, where
+    def __init__(self, names: Mapping[str, Interval], reasons: Mapping[str, str]) -> None:
+        self._names, self._reasons = names, reasons
 
     def of(self, text: object) -> Interval | str | None:
         """The value, why there is none, or None if there is no sum."""
         if text is None:
             return None
         if not isinstance(text, str):
-            raise SpecError(f"{self._where}: a sum is a text, got {text!r:.40}.")
+            raise SpecError(f"a sum is a text, got {text!r:.40}.")
         for name in sorted(names_in(text)):
             if name in self._reasons:
                 return self._reasons[name]
         if "" in self._reasons and names_in(text) - self._names.keys():
             return self._reasons[""]
-        try:
-            return evaluate(text, self._names)
-        except SpecError as error:
-            raise SpecError(f"{self._where}: {error}") from error
+        return evaluate(text, self._names)
 
 
 def _readings(tables: object, sums: _Sums, where: str) -> Iterator[Reading]:

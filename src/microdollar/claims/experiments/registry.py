@@ -11,5 +11,13 @@ EXPERIMENTS: dict[str, Experiment] = {
             home="hashes:run",
             fast=True,
         ),
+        Experiment(
+            name="study",
+            title="weights from counts, every experiment at three sizes",
+            home="study:run",
+            corpus_bytes=1_200_000,
+            minutes=20,
+            needs=("model", "data"),
+        ),
     )
 }

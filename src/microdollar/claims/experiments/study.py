@@ -1,0 +1,80 @@
+"""The study of weights from counts, at the document's two sizes and on a million bytes."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from microdollar.claims.experiments.base import Context
+from microdollar.claims.record import Values
+from microdollar.spec.arithmetic import Interval
+
+PARTS = {"used": "train", "held": "test"}
+"""Bytes that the row was made with, and those that follow them and that it never saw."""
+
+
+def run(context: Context) -> Values:
+    """Every row of the study, named by :func:`value_name`, and the rates of its best neurons.
+
+    Finished parts in the folder of the context are not run again.
+
+    Raises:
+        MissingExtraError: if torch or numba is not installed.
+    """
+    from microdollar.learn.study import EXPERIMENTS
+    from microdollar.run.device import this_device
+    from microdollar.run.experiments import Order, run_experiments
+
+    if context.corpus is None or context.folder is None:
+        raise ValueError("the study needs a corpus and a folder")
+    results = run_experiments(
+        Order(experiments=EXPERIMENTS, scale="both", seed=context.seed),
+        context.corpus,
+        context.folder,
+        device=this_device(calibrate_if_missing=True, progress=context.progress),
+        command="microdollar claims --run all",
+        progress=context.progress,
+    )
+    return values_of(results)
+
+
+def values_of(results: Mapping[str, Any]) -> Values:
+    """Values by name out of ``results.json`` of the study.
+
+    Random codes have the lowest and the highest of their seeds as ends; all others are one number.
+    """
+    return {
+        name: value
+        for experiment in results["experiments"]
+        for row in experiment["rows"]
+        for name, value in _of_row(experiment["name"], row)
+    }
+
+
+def value_name(experiment: str, key: str, piece: str, part: str) -> str:
+    """``readouts_log_ratio_1024_held``: experiment, row, training bytes, ``used`` or ``held``.
+
+    Args:
+        experiment: name of the experiment.
+        key: of its row.
+        piece: number of training bytes.
+        part: one of :data:`PARTS`, or ``best3``: the third highest r of a neuron.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "_", key.casefold().replace(">=", "at least")).strip("_")
+    return f"{experiment}_{plain}_{piece}_{part}"
+
+
+def _of_row(experiment: str, row: Mapping[str, Any]) -> Iterator[tuple[str, Interval | str]]:
+    for piece, found in row["values"].items():
+        detail = found["detail"]
+        for part, name in PARTS.items():
+            value = found[name]
+            called = value_name(experiment, row["key"], piece, part)
+            if value is None:
+                yield called, found["reason"] or "there is no such number"
+            else:
+                ends = detail[name] if "seeds" in detail else {"low": value, "high": value}
+                yield called, Interval(value=value, low=ends["low"], high=ends["high"])
+        if "top" in detail:
+            best = sorted((each["r"] for each in detail["top"]), reverse=True)
+            called = value_name(experiment, row["key"], piece, "best3")
+            yield called, Interval.of(best[2])

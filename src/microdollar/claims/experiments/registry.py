@@ -19,5 +19,11 @@ EXPERIMENTS: dict[str, Experiment] = {
             minutes=20,
             needs=("model", "data"),
         ),
+        Experiment(
+            name="gpt2_step",
+            title="steps of GPT-2 small's shape",
+            home="gpt2_step:run",
+            minutes=6,
+        ),
     )
 }

@@ -29,7 +29,7 @@ def check_claims(documents: Sequence[str], world: World) -> tuple[Checked, ...]:
     checked = []
     for number, document in enumerate(documents, 1):
         world.progress(number, len(documents) + 1, DOCUMENTS[document].title)
-        rows = [row for source in SOURCES for row in source(document, world)]
+        rows = _each_once([row for source in SOURCES for row in source(document, world)])
         rows.sort(key=lambda row: _place(row[0].section))
         checked += [judge(claim, finding) for claim, finding in rows]
     seen: set[str] = set()
@@ -38,6 +38,18 @@ def check_claims(documents: Sequence[str], world: World) -> tuple[Checked, ...]:
             raise SpecError(f"two claims have the id {one.claim.id}.")
         seen.add(one.claim.id)
     return tuple(checked)
+
+
+def _each_once(rows: list[tuple[Claim, Finding]]) -> list[tuple[Claim, Finding]]:
+    """Rows without those that another one replaces.
+
+    Raises:
+        SpecError: if a replaced row is not there.
+    """
+    replaced = {one for claim, _ in rows for one in claim.replaces}
+    if missing := sorted(replaced - {claim.id for claim, _ in rows}):
+        raise SpecError(f"a claim replaces {missing[0]!r:.80}, which no source has.")
+    return [row for row in rows if row[0].id not in replaced]
 
 
 def _place(section: str) -> list[tuple[int, str]]:

@@ -41,6 +41,9 @@ class Claim:
     needs: tuple[Need, ...] = ("arithmetic",)
     note: str = ""
     """Why the numbers agree or do not."""
+    replaces: tuple[str, ...] = ()
+    """Ids of other sources' rows that state the same number with less beside it; they are left
+    out, so that a number is one row."""
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:

@@ -8,6 +8,27 @@ from microdollar.estimator.limits.claims import CheckedLimit
 from microdollar.estimator.limits.document import check_limit_claims
 from microdollar.spec.arithmetic import Interval
 
+_REPLACED = {
+    "gpt3-training": ("i/joules",),
+    "gpt3-households": ("i/household-s-year-a-hundred-and-twentieth-of-it",),
+    "landauer": ("i/landauer-joules-per-bit",),
+    "operation": ("i/joules-of-an-operation",),
+    "distance": ("i/an-operation-times-landauer-s-limit",),
+    "layer": ("ii/attention-flops-per-layer",),
+    "layers": ("ii/attention-flops", "ii/operations-of-the-pass"),
+    "joules": (
+        "ii/joules-of-attention-by-its-own-rate", "ii/joules-of-attention", "ii/joules-of-the-pass",
+    ),
+    "bulb": ("ii/seconds-of-a-60-w-bulb",),
+    "power": ("ii/power-at-1-000-requests-a-second",),
+    "day": (
+        "ii/energy-of-86-4-million-requests-a-day",
+        "ii/energy-of-86-4-million-requests-a-day-the-whole-pass",
+    ),
+    "year": ("ii/energy-of-a-year",),
+}  # fmt: skip
+"""Rows of the shipped plans that state the same number, without a condition under which it holds."""
+
 
 def limit_rows(document: str, world: World) -> Iterator[tuple[Claim, Finding]]:
     """The checked figures of energy of the document on efficient reasoning; no others."""
@@ -28,6 +49,7 @@ def _claim(checked: CheckedLimit, document: str) -> Claim:
         unit=claim.unit,
         tolerance=0.0,
         factor=claim.factor,
+        replaces=tuple(f"{document}/{name}" for name in _REPLACED.get(claim.key, ())),
     )
 
 

@@ -63,8 +63,9 @@ def read_rows(text: str, where: str, world: World) -> Iterator[tuple[Claim, Find
 def _row(row: Mapping[str, Any], where: str, document: str, world: World) -> tuple[Claim, Finding]:
     fields = {name: value for name, value in row.items() if name not in _OF_FINDING}
     needs = tuple(fields.pop("needs", ["arithmetic"]))
+    replaces = tuple(fields.pop("replaces", []))
     fields = {name: float(one) if _whole(one) else one for name, one in fields.items()}
-    claim = build(Claim, fields | {"document": document}, where, needs=needs)
+    claim = build(Claim, fields | {"document": document}, where, needs=needs, replaces=replaces)
     names, reasons, measured = world.names(row.get("from", []))
     sums = _Sums(names, reasons)
     ours = sums.of(row.get("ours"))

@@ -11,7 +11,7 @@
 - ``docs/frontier.svg``: the same results as a picture. One file serves light and dark: the
   drawing names its colours, and a style sheet inside it gives each name the colour of the
   scheme that the reader's system asks for.
-- ``docs/documents.md``: by ``docs/documents.py``.
+- ``docs/documents.md``, ``docs/claims.md``: by ``docs/documents.py``, ``docs/claims.py``.
 - ``docs/limits.md``, ``docs/roofline.svg``: by ``docs/limits.py``.
 
 ``tests/test_docs.py`` fails while one of them is out of date.
@@ -188,8 +188,8 @@ def main() -> None:
     README.write_text(text, encoding="utf-8")
     COMMANDS.write_text(with_help(COMMANDS.read_text("utf-8")), encoding="utf-8")
     PICTURE.write_text(picture(results), encoding="utf-8")
-    runpy.run_path(str(ROOT / "docs" / "documents.py"), run_name="__main__")
-    runpy.run_path(str(ROOT / "docs" / "limits.py"), run_name="__main__")
+    for page in ("documents", "claims", "limits"):
+        runpy.run_path(str(ROOT / "docs" / f"{page}.py"), run_name="__main__")
 
 
 if __name__ == "__main__":

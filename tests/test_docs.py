@@ -107,6 +107,12 @@ def test_keys_of_build_and_score(here, capsys):
     assert set(scored) == keys("score")
 
 
+def test_keys_of_claims(capsys):
+    assert main(["claims", "--document", "analytic-cost", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert all(set(one) == keys("claims") - {"part", "what", "value", "kept"} for one in found)
+
+
 def test_keys_of_pack(here, capsys):
     (here / "text").write_bytes(b"the cost of learning " * 50)
     assert set(json_of(capsys, "pack", "text", "-o", "packed")) == keys("pack")

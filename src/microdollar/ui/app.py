@@ -33,7 +33,7 @@ FIRST = {
     "tokens": "20G",
     "sequence": "4096",
     "batch": "128",
-    "micro_batch": "4",
+    "micro_batch": "2",
     "zero": "1",
 }
 """What the page shows before anything is typed."""
@@ -88,7 +88,7 @@ def create_app(port: int, **guard: Any) -> Guard:  # noqa: ANN401
 
 async def _page(request: Request) -> Response:
     pairs = await _pairs(request)
-    return await run_in_threadpool(_answer, pairs, "page.html.j2")
+    return await run_in_threadpool(_answer, pairs, "page.html.j2", sent=request.method == "POST")
 
 
 async def _results(request: Request) -> Response:
@@ -110,7 +110,7 @@ async def _pairs(request: Request) -> list[tuple[str, str]] | None:
         return None
 
 
-def _answer(pairs: list[tuple[str, str]] | None, template: str) -> Response:
+def _answer(pairs: list[tuple[str, str]] | None, template: str, *, sent: bool = True) -> Response:
     if pairs is None:
         return Response("More fields than the form has.\n", 400, media_type="text/plain")
     typed = dict(pairs)
@@ -124,6 +124,7 @@ def _answer(pairs: list[tuple[str, str]] | None, template: str) -> Response:
             forms=forms,
             errors=problems,
             compare=compare,
+            sent=sent,
             link=_link(forms),
             models=model_names(),
             devices=_devices(),

@@ -5,9 +5,11 @@ import shlex
 from microdollar.ui.form import Picked
 
 
-def command_line(picked: Picked) -> str:
-    """``microdollar estimate ...`` for a POSIX shell."""
-    words = ["microdollar", "estimate", picked.argument]
-    for flag, value in picked.given:
-        words += [f"{flag}={value}"] if value.startswith("-") else [flag, value]
-    return shlex.join(words)
+def command_words(picked: Picked) -> tuple[str, ...]:
+    """``microdollar estimate ...`` for a POSIX shell, in pieces that belong together."""
+    first = ("microdollar", "estimate", shlex.quote(picked.argument))
+    # A value that begins with a dash would be read as an option.
+    return first + tuple(
+        f"{flag}={shlex.quote(value)}" if value.startswith("-") else f"{flag} {shlex.quote(value)}"
+        for flag, value in picked.given
+    )

@@ -7,8 +7,9 @@ from typing import Literal
 from microdollar.spec.build import PRECISIONS
 from microdollar.spec.device_catalog import device_aliases
 from microdollar.spec.grids import list_grids
-from microdollar.spec.load import list_plans
+from microdollar.spec.load import list_plans, load_plan
 from microdollar.spec.model_catalog import model_aliases
+from microdollar.spec.plan import Plan
 from microdollar.spec.training import OPTIMIZERS
 
 Kind = Literal["count", "stage", "number", "choice", "word"]
@@ -43,8 +44,8 @@ def _same(*values: str) -> tuple[tuple[str, str], ...]:
 RUN = (
     Field(name="tokens", label="Training tokens", empty="one step"),
     Field(name="generate", label="New tokens", empty="needed", serving=True),
-    Field(name="sequence", label="Sequence length", empty="2,048 or most", serving=True),
-    Field(name="batch", label="Batch, sequences", empty="one a replica", serving=True),
+    Field(name="sequence", label="Sequence or prompt", empty="2,048 or most", serving=True),
+    Field(name="batch", label="Batch", empty="one a replica", serving=True),
     Field(name="micro_batch", label="Micro-batch", empty="batch / dp"),
     Field(
         name="optimizer",
@@ -79,7 +80,7 @@ LAYOUT = (
         name="zero",
         label="ZeRO stage",
         kind="stage",
-        choices=(("0", "0"), ("1", "1: optimizer"), ("2", "2: gradients"), ("3", "3: weights")),
+        choices=(("0", "0"), ("1", "1"), ("2", "2"), ("3", "3 (FSDP)")),
         empty="0",
     ),
     Field(name="cp", label="Context parallel", empty="1", serving=True),
@@ -124,7 +125,8 @@ FLAGS = {field.name: field.flag for field in FIELDS}
 @cache
 def model_names() -> tuple[str, ...]:
     """Models of the catalog, then plans of layers that ship with the package."""
-    return (*model_aliases(), *list_plans())
+    plans = [name for name in list_plans() if not isinstance(load_plan(name).plan, Plan)]
+    return tuple(dict.fromkeys((*model_aliases(), *plans)))
 
 
 @cache

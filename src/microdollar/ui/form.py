@@ -138,7 +138,7 @@ def pick(form: Form) -> Picked:
             given=tuple(given),
         )
     return Picked(
-        plan=_changed(found, device, options, argument),
+        plan=_changed(found, device, options, argument, form),
         argument=argument,
         pasted=form.pasted,
         given=tuple(given),
@@ -154,15 +154,19 @@ def _plan(model: ModelSpec, device: str, options: dict[str, Any], form: Form) ->
     return serving_plan(model, device, options.pop("generate"), options)
 
 
-def _changed(plan: LayerPlan, device: str, options: dict[str, Any], name: str) -> LayerPlan:
+def _changed(
+    plan: LayerPlan, device: str, options: dict[str, Any], name: str, form: Form
+) -> LayerPlan:
     if device:
         plan = replace(plan, device=device)
-    if isinstance(plan, TrainingPlan) and "generate" not in options:
+    if isinstance(plan, TrainingPlan):
+        if form.serves:
+            raise FieldError("task", f"the plan {name} trains its model. Choose Train.")
         return changed_plan(plan, options)
     if options:
-        field = next(iter(options))
-        why = "is served" if isinstance(plan, ServingPlan) else "is trained"
-        raise FieldError(field, f"the model of the plan {name} {why}: leave this empty.")
+        raise FieldError(
+            next(iter(options)), f"the plan {name} serves its model: leave this empty."
+        )
     return plan
 
 

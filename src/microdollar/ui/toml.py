@@ -35,14 +35,14 @@ def plan_toml(plan: TrainingPlan | ServingPlan) -> str:
         left_out = ("model", "device", "layout")
         work = {"serve": {key: value for key, value in given.items() if key not in left_out}}
     layout = {field.name: getattr(plan.layout, field.name) for field in fields(Layout)}
-    parts = {
+    parts: dict[str, Any] = {
         "model": _model(plan.model),
         "device": plan.device,
         **rest,
         **work,
         "layout": _changed(layout, Layout),
     }
-    return to_toml({key: value for key, value in parts.items() if value != {}})
+    return to_toml({key: value for key, value in parts.items() if value})
 
 
 def _model(model: ModelSpec) -> str | dict[str, Any]:

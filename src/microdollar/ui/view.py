@@ -7,7 +7,7 @@ from microdollar.cost import Quantity
 from microdollar.estimator.html import format_flops, format_grams
 from microdollar.estimator.serving import ServingEstimate
 from microdollar.estimator.training import TrainingEstimate
-from microdollar.ui.command import command_line
+from microdollar.ui.command import command_words
 from microdollar.ui.form import Picked
 from microdollar.ui.toml import plan_toml
 from microdollar.units import (
@@ -104,7 +104,8 @@ class PlanView:
     replaced: str
     """Options that replace what the plan says itself."""
     bar: Bar
-    command: str
+    command: tuple[str, ...]
+    """In pieces that are not to be broken."""
     file: str
     """What the pasted text is to be kept as before the command is run; empty if named."""
     toml: str
@@ -119,8 +120,10 @@ class View:
 
     plans: tuple[PlanView, ...]
     rows: tuple[Row, ...]
-    legend: tuple[tuple[str, str, tuple[str, ...]], ...]
-    """Key, label and bytes of each part of the bars, by plan."""
+    legend: tuple[tuple[str, Row], ...]
+    """Key and bytes of each part of the bars."""
+    total: Row
+    """Bytes in use."""
     summary: str
     """What has changed, in a sentence for those who hear it."""
 
@@ -135,20 +138,24 @@ def make_view(picked: Sequence[Picked], estimates: Sequence[LayerEstimate]) -> V
     return View(
         plans=plans,
         rows=rows,
-        legend=tuple(
-            (
-                key,
-                LABELS[key],
-                tuple(format_bytes(_bytes_of(bar).get(key, 0.0)) for bar in bars),
-            )
-            for key in keys
-        ),
+        legend=tuple((key, _part_row(key, bars)) for key in keys),
+        total=_row("In use, 80 % interval", [bar.process for bar in bars]),
         summary=" ".join(_said(plan, rows, index) for index, plan in enumerate(plans)),
     )
 
 
 def _bytes_of(bar: Bar) -> dict[str, float]:
     return {segment.key: segment.value for segment in bar.segments}
+
+
+def _part_row(key: str, bars: Sequence[Bar]) -> Row:
+    held = [_bytes_of(bar).get(key, 0.0) for bar in bars]
+    made = [Quantity(value=value, basis="formula") for value in held]
+    return _row(LABELS[key], [_cell(quantity, format_bytes, 0.0) for quantity in made])
+
+
+def _row(label: str, cells: Sequence[Cell | None]) -> Row:
+    return Row(label=label, cells=tuple(cells), ratio=_ratio(cells))
 
 
 def _said(plan: PlanView, rows: Sequence[Row], index: int) -> str:
@@ -176,7 +183,7 @@ def _plan_view(label: str, picked: Picked, estimate: LayerEstimate, bar: Bar) ->
         sentence=_sentence(estimate),
         replaced=", ".join(picked.replaced),
         bar=bar,
-        command=command_line(picked),
+        command=command_words(picked),
         file=picked.argument if picked.pasted else "",
         toml=plan_toml(picked.plan),
         warnings=tuple(_warnings(estimate)),
@@ -231,8 +238,7 @@ def _rows(estimates: Sequence[LayerEstimate]) -> Iterator[Row]:
         held = [each.get(label) for each in found]
         highs = [entry[0].high for entry in held if entry and entry[0].high]
         scale = max(highs, default=0.0) * 1.02
-        cells = tuple(_cell(*entry, scale) if entry else None for entry in held)
-        yield Row(label=label, cells=cells, ratio=_ratio(cells))
+        yield _row(label, [_cell(*entry, scale) if entry else None for entry in held])
 
 
 def _quantities(estimate: LayerEstimate) -> dict[str, tuple[Quantity, Format]]:
@@ -281,7 +287,9 @@ def _ratio(cells: Sequence[Cell | None]) -> str:
     if not first or not second:
         return ""
     ratio = second / first
-    return f"{ratio:,.0f} ×" if ratio >= 100 else f"{ratio:.3g} ×"
+    if 0.1 <= ratio < 10:
+        return f"{ratio:.2f} ×"
+    return f"{ratio:,.0f} ×" if 10 <= ratio < 1e6 else f"{ratio:.2g} ×"
 
 
 def _bars(estimates: Sequence[LayerEstimate]) -> tuple[Bar, ...]:

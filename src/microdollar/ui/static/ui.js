@@ -3,6 +3,7 @@
 
 const form = document.getElementById("planner");
 const results = document.getElementById("results");
+const before = document.getElementById("before");
 const status = document.getElementById("status");
 const PAUSE_MS = 120;
 let timer = 0;
@@ -14,33 +15,44 @@ function say(text) {
   if (status.textContent !== text) status.textContent = text;
 }
 
-function showProblems() {
-  for (const box of form.querySelectorAll(".error")) box.textContent = "";
-  for (const field of form.querySelectorAll("[aria-invalid]")) {
-    field.removeAttribute("aria-invalid");
-    field.removeAttribute("aria-describedby");
+// What is wrong stands next to the form, and its field is marked.
+function showProblems(problems) {
+  const marked = new Set();
+  const messages = new Map();
+  for (const problem of problems) {
+    const { error: prefix, field: name } = problem.dataset;
+    messages.set(`${prefix}error`, problem.textContent);
+    if (name) marked.add(prefix + name);
   }
-  for (const problem of results.querySelectorAll("[data-error]")) {
-    const box = document.getElementById(`${problem.dataset.error}error`);
-    if (box) box.textContent = problem.textContent;
-    const name = problem.dataset.field;
-    const field = name && document.getElementById(problem.dataset.error + name);
-    if (field) {
+  for (const box of form.querySelectorAll(".error")) {
+    const text = messages.get(box.id) ?? "";
+    if (box.textContent !== text) box.textContent = text;
+  }
+  for (const field of form.querySelectorAll("input, select, textarea")) {
+    if (marked.has(field.id)) {
       field.setAttribute("aria-invalid", "true");
-      field.setAttribute("aria-describedby", `${problem.dataset.error}error`);
+      field.setAttribute("aria-describedby", field.closest(".plan").querySelector(".error").id);
+    } else {
+      field.removeAttribute("aria-invalid");
+      field.removeAttribute("aria-describedby");
     }
   }
 }
 
 function show(text) {
+  const answer = document.createElement("template");
+  answer.innerHTML = text;
+  const problems = answer.content.querySelectorAll("[data-error]");
+  showProblems(problems);
+  const kept = problems.length > 0 && results.querySelector("table");
+  before.textContent = kept ? "These are the numbers from before: what is typed now has none." : "";
+  if (kept) return;
   const open = [...results.querySelectorAll("details[open]")].map((one) => one.id);
-  results.innerHTML = text;
+  results.replaceChildren(answer.content);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  const state = document.getElementById("state");
-  if (!state) return;
-  showProblems();
-  say(state.dataset.summary);
-  if (state.dataset.link) history.replaceState(null, "", state.dataset.link);
+  const { summary, link } = document.getElementById("state").dataset;
+  say(summary);
+  if (link) history.replaceState(null, "", link);
 }
 
 async function update() {
@@ -56,23 +68,26 @@ async function update() {
     const text = await answer.text();
     if (mine !== running) return;
     if (answer.status === 200 || answer.status === 422) show(text);
-    else say(text);
+    else before.textContent = text;
   } catch (error) {
-    if (error.name !== "AbortError") say("The planner does not answer. Is microdollar ui still running?");
+    if (error.name !== "AbortError") {
+      before.textContent = "The planner does not answer. Is microdollar ui still running?";
+    }
   }
 }
 
 async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
-  const label = button.textContent;
+  const label = button.dataset.label ?? button.textContent;
+  button.dataset.label = label;
   try {
     await navigator.clipboard.writeText(source.textContent);
     button.textContent = "Copied";
-    say("Copied.");
   } catch {
     getSelection().selectAllChildren(source);
     button.textContent = "Selected: press Ctrl-C";
   }
+  say(button.textContent);
   setTimeout(() => { button.textContent = label; }, 1500);
 }
 
@@ -90,7 +105,7 @@ results.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) copy(button);
 });
-const first = document.getElementById("state");
-if (first?.dataset.link && location.pathname === "/" && !location.search && form.dataset.sent) {
-  history.replaceState(null, "", first.dataset.link);
-}
+
+// After a second plan was added or taken away, the address is that of what is shown.
+const { link } = document.getElementById("state").dataset;
+if (link && form.dataset.sent) history.replaceState(null, "", link);

@@ -87,15 +87,16 @@ class MissingExtraError(MicrodollarError):
     """An optional dependency that is not installed.
 
     Args:
-        package: the import that failed.
-        extra: the extra of this distribution that brings it.
+        package: the import that failed, or several with ", " between them.
+        extra: the extra of this distribution that brings it, or several with commas.
         need: what it is needed for.
         command: what to type; None to install the extra.
     """
 
     def __init__(self, package: str, extra: str, need: str, command: str | None = None) -> None:
         typed = command or f"pip install 'microdollar[{extra}]'"
-        super().__init__(f"{need} needs {package}, which is not installed. Type: {typed}")
+        verb = "are" if ", " in package else "is"
+        super().__init__(f"{need} needs {package}, which {verb} not installed. Type: {typed}")
         self.package, self.extra = package, extra
 
 

@@ -178,7 +178,8 @@ def test_a_report_that_can_not_be_drawn_is_seen_first(capsys, monkeypatch):
     from microdollar.cli import checks
 
     monkeypatch.setattr(checks, "find_spec", lambda name: None)
-    check(COMPARE, 1, "pip install 'microdollar[report]'", capsys)
+    check(COMPARE, 1, "pip install 'microdollar[report,counts,torch]'", capsys)
+    check((*COMPARE, "--learners", "ngram"), 1, "[report,counts]'", capsys)
 
 
 def child(code, *words):

@@ -4,11 +4,15 @@ from collections.abc import Collection
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from microdollar.cli.errors import EXTRAS
 from microdollar.errors import CorpusError, MicrodollarError, MissingExtraError
 from microdollar.units import format_bytes
 
 if TYPE_CHECKING:
     from microdollar.learn.base import Learner
+
+STUDY = ("jinja2", "matplotlib", "numba")
+"""What a comparison needs whatever its learners: to draw its report, to measure this machine."""
 
 
 def require_fit(
@@ -54,12 +58,17 @@ def require_fit(
         )
 
 
-def require_report() -> None:
-    """Refuse work that ends in a report where a package that draws it is not installed.
+def require_packages(need: str, packages: Collection[str]) -> None:
+    """Refuse work that some package is missing for, naming all that are.
+
+    Args:
+        need: what they are needed for.
+        packages: names to import, among the keys of ``microdollar.cli.errors.EXTRAS``.
 
     Raises:
-        MissingExtraError: naming the package.
+        MissingExtraError: naming the packages and their extras.
     """
-    for package in ("jinja2", "matplotlib"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "report", "the report")
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        extras = dict.fromkeys(EXTRAS[package] for package in missing)
+        raise MissingExtraError(", ".join(missing), ",".join(extras), need)

@@ -3,18 +3,18 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from microdollar.cli.checks import require_fit, require_report
+from microdollar.cli.checks import STUDY, require_fit, require_packages
 from microdollar.cli.options import BYTES, CORPUS, COUNT, FOLDER, SECONDS, json_option
 from microdollar.cli.progress import Bar
 from microdollar.errors import MicrodollarError, UnknownNameError, UsageError
 from microdollar.files import made_folder, require_writable, whole_file
-from microdollar.learn.registry import LEARNERS, create
+from microdollar.learn.registry import LEARNERS, NEED_TORCH, create
 
 if TYPE_CHECKING:
     from microdollar.run.compare import Entry
@@ -124,6 +124,16 @@ def parse_learners(names: str, given: Mapping[str, float | None]) -> "list[Entry
     return [Entry(learner=name, options=options[name]) for name in wanted]
 
 
+def require_entries(entries: "Sequence[Entry]") -> None:
+    """Refuse a comparison that a package is missing for, before anything is measured.
+
+    Raises:
+        MissingExtraError: naming all that are missing.
+    """
+    torch = ["torch"] if any(entry.learner in NEED_TORCH for entry in entries) else []
+    require_packages("this comparison", [*STUDY, *torch])
+
+
 def run_comparison(
     entries: "list[Entry]",
     corpus: str,
@@ -139,11 +149,12 @@ def run_comparison(
     from microdollar.learn.corpus import load_corpus, split
     from microdollar.ledger import Ledger
     from microdollar.report import write_report
+    from microdollar.report.sources import of_results
     from microdollar.run.compare import compare as run_all
     from microdollar.run.device import this_device
 
     require_writable(folder)
-    require_report()
+    require_entries(entries)
     with Bar(quiet=quiet) as progress:
         text = load_corpus(corpus, limit=train_bytes + test_bytes, progress=progress)
         for note in text.notes:
@@ -169,7 +180,7 @@ def run_comparison(
                 json.dump(results, out, indent=2, allow_nan=False)
                 out.write("\n")
             try:
-                write_report(results, folder / "report.html")
+                write_report(of_results(results), folder / "report.html")
             except MicrodollarError as error:
                 raise MicrodollarError(
                     f"{error} The results are whole: type microdollar report {folder} -o FILE"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from microdollar.cli.compare import run_comparison, show
+from microdollar.cli.compare import require_entries, run_comparison, show
 from microdollar.cli.options import FOLDER, json_option
 from microdollar.cli.progress import Bar
 from microdollar.files import require_writable
@@ -33,6 +33,7 @@ def demo(folder: Path, ledger_path: Path | None, as_json: bool) -> None:
     from microdollar.run.compare import Entry
 
     require_writable(folder)
+    require_entries([Entry(learner=name) for name in LEARNERS])
     train_bytes, test_bytes, epochs = _sizes(quiet=as_json)
     entries = [
         Entry(learner=name, options={"epochs": epochs} if name == "rnn-bptt" else {})

@@ -9,6 +9,7 @@ from microdollar.errors import MicrodollarError, MissingExtraError
 
 EXTRAS = {
     "numba": "counts",
+    "llvmlite": "counts",
     "pooch": "counts",
     "pyppmd": "counts",
     "threadpoolctl": "counts",
@@ -19,6 +20,10 @@ EXTRAS = {
     "pyarrow": "parquet",
     "flwr": "federated",
     "cryptography": "federated",
+    "httpx": "federated",
+    "starlette": "ui",
+    "uvicorn": "ui",
+    "h11": "ui",
     "transformers": "tokens",
     "tokenizers": "tokens",
     "gguf": "tokens",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microdollar.cli.checks import require_report
+from microdollar.cli.checks import STUDY, require_packages
 from microdollar.cli.options import BYTES, CORPUS, FOLDER, json_option, print_json
 from microdollar.cli.progress import Bar
 from microdollar.errors import UsageError
@@ -70,7 +70,7 @@ def experiments(
         seed=seed,
     )
     require_writable(folder)
-    require_report()
+    require_packages("the study", STUDY)
     with Bar(quiet=as_json) as progress:
         text = load_corpus(corpus, limit=order.needed_bytes, progress=progress)
         for note in text.notes:

@@ -20,6 +20,8 @@ LEARNERS = {
     "gpt": "microdollar.learn.gradient.gpt:GPT",
 }
 """``module:class`` of each learner; the class takes keyword arguments only."""
+NEED_TORCH = ("rnn-bptt", "lstm-bptt", "gpt")
+"""Learners that need torch to fit, though not to be predicted."""
 
 
 def create(name: str, **options: Any) -> "Learner":  # noqa: ANN401

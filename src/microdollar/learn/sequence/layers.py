@@ -86,6 +86,6 @@ def make_layer(name: str, sizes: LayerSizes) -> "SequenceLayer":
     try:
         found = import_module(f"microdollar.learn.sequence.{module}")
     except ImportError as error:
-        raise MissingExtraError("torch", "torch", "sequence layers") from error
+        raise MissingExtraError("torch", "torch", "a sequence layer") from error
     layer: SequenceLayer = getattr(found, attribute)(sizes)
     return layer

@@ -94,7 +94,7 @@ def run_grid(
     try:
         from microdollar.run.crossover.predict_torch import predict
     except ImportError as error:
-        raise MissingExtraError("torch", "torch", "sequence layers") from error
+        raise MissingExtraError("torch", "torch", "a sequence layer") from error
     kept = _Kept(output, grid, device)
     points = grid.points()
     rows: list[Row] = []

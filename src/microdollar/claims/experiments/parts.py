@@ -1,0 +1,50 @@
+"""Parts of an experiment that are kept as they come, and the spread of repeated numbers."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from microdollar.claims.experiments.base import Context
+from microdollar.files import whole_file
+from microdollar.spec.arithmetic import Interval
+
+Part = Mapping[str, float]
+"""Numbers by name."""
+
+
+def kept(context: Context, name: str, find: Callable[[], Part]) -> Part:
+    """Numbers of a part: those of an earlier run, else found now and kept.
+
+    Args:
+        context: whose folder holds parts; without one nothing is kept.
+        name: of the part, unique in the experiment, usable as a file's name.
+        find: called if there is none yet.
+    """
+    if context.folder is None:
+        return find()
+    path = context.folder / f"{name}.json"
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if found and all(isinstance(one, float) and math.isfinite(one) for one in found.values()):
+            return dict(found)
+    except (OSError, UnicodeError, ValueError, AttributeError):
+        pass
+    made = {key: float(value) for key, value in find().items()}
+    context.folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as out:
+        json.dump(made, out, indent=1, allow_nan=False)
+    return made
+
+
+def spread(numbers: Sequence[float]) -> Interval:
+    """Median of repeated numbers, between those that hold 80 % of them.
+
+    Of fewer than ten the ends are the least and the largest.
+    """
+    ordered = sorted(numbers)
+    middle = statistics.median(ordered)
+    if len(ordered) < 10:
+        return Interval(value=middle, low=ordered[0], high=ordered[-1])
+    tenths = statistics.quantiles(ordered, n=10, method="inclusive")
+    return Interval(value=middle, low=tenths[0], high=tenths[-1])

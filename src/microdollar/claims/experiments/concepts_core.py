@@ -42,9 +42,13 @@ print(int(status["VmHWM"].split()[0]) * 1024)
 
 
 def run(context: Context) -> Values:
-    """``parameters``, ``weight_bytes``, ``tensor_bytes``, ``lowbit_bytes``, ``framework_bytes``,
-    ``process_bytes``, ``step_seconds``, ``rollback_seconds``, ``wrong_rollbacks``,
-    ``delta_bytes``, ``delta_share``."""
+    """Measure the learner of the default size.
+
+    Gives ``parameters``, ``weight_bytes``, ``tensor_bytes`` and ``lowbit_bytes`` (one gradient at a
+    time, Adam in float32 and in few bits), ``framework_bytes``, ``process_bytes``,
+    ``step_seconds``, ``lowbit_step_seconds``, ``rollback_seconds``, ``wrong_rollbacks`` of a
+    hundred, ``delta_bytes`` and ``delta_share`` (of the weights' bytes).
+    """
     config = CoreConfig()
     context.progress(0, 3, "steps")
     took = {name: steps(_core(name), 400)[50:] for name in ("adam", "adam-lowbit")}
@@ -118,7 +122,7 @@ def framework_bytes(config: CoreConfig) -> float | str:
             optimizer.zero_grad()
             prediction = twin(vectors[None, :end])
             others = vectors[end + 1 : end + 1 + NEGATIVES]
-            contrast(prediction, vectors[end, None], others, TAU).backward()
+            torch.autograd.backward(contrast(prediction, vectors[end, None], others, TAU))
             optimizer.step()
 
     found = peak_torch_bytes(two_steps).value

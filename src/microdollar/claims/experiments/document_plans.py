@@ -35,8 +35,12 @@ EIGHTY = 1.2816
 
 
 def run(context: Context) -> Values:
-    """Quantities of every plan, and ``small16_...``, ``rl_least_peak``, ``rl_within_...``,
-    ``..._exponent``."""
+    """Estimate every plan.
+
+    Besides their quantities gives ``small16_...`` (the small model in 16 bits), ``rl_least_peak``
+    (of the device with fewest GPU cores), ``rl_within_6`` and so on (the chance that the run takes
+    at most so many hours), and ``..._exponent`` of a size in the length of a sequence.
+    """
     del context
     found: dict[str, Interval | str] = {}
     for prefix, name in PLANS.items():

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
+from typing import Any
 
 from microdollar.claims.experiments.base import Context
 from microdollar.claims.record import Values
@@ -91,7 +92,7 @@ def measure(shape: Shape) -> Measured:
     )
 
 
-def _network(shape: Shape):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _network(shape: Shape) -> tuple[Any, Callable[[int], list[float]]]:
     """A network that trains, and a function that does a step and gives each micro-batch's time."""
     try:
         import torch
@@ -100,13 +101,15 @@ def _network(shape: Shape):  # type: ignore[no-untyped-def]  # noqa: ANN202
         raise MissingExtraError("transformers", "tokens", "a step of GPT-2's shape") from error
 
     torch.manual_seed(0)
-    network = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=shape.vocabulary, n_embd=shape.width, n_layer=shape.layers,
-            n_head=shape.heads, n_positions=shape.length, attn_implementation="eager",
-            use_cache=False, bos_token_id=None, eos_token_id=None,
-        )
-    ).train()  # fmt: skip
+    sizes: dict[str, Any] = {
+        "vocab_size": shape.vocabulary, "n_embd": shape.width, "n_layer": shape.layers,
+        "n_head": shape.heads, "n_positions": shape.length,
+    }  # fmt: skip
+    others: dict[str, Any] = {
+        "attn_implementation": "eager", "use_cache": False, "loss_type": "ForCausalLM",
+        "bos_token_id": None, "eos_token_id": None,
+    }  # fmt: skip
+    network = GPT2LMHeadModel(GPT2Config(**sizes, **others)).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
 
     def step(count: int) -> list[float]:
@@ -122,14 +125,14 @@ def _network(shape: Shape):  # type: ignore[no-untyped-def]  # noqa: ANN202
     return network, step
 
 
-def _loss(network, shape: Shape):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _loss(network: Any, shape: Shape) -> Any:  # noqa: ANN401
     import torch
 
     ids = torch.randint(shape.vocabulary, (shape.batch, shape.length))
     return network(input_ids=ids, labels=ids).loss
 
 
-def _products(network, shape: Shape) -> tuple[int, int]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _products(network: Any, shape: Shape) -> tuple[int, int]:  # noqa: ANN401
     """Products of the forward pass, and of it and the backward pass."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -154,9 +157,12 @@ def overhead_seconds(repeats: int = 30) -> list[float]:
 
 
 def run(context: Context) -> Values:
-    """``parameters``, ``forward_flops``, ``step_flops``, ``backward_over_forward``,
-    ``peak_bytes``, ``accumulated_bytes``, ``accumulation_bytes``, ``process_bytes``, ``seconds``,
-    ``overhead_seconds``."""  # fmt: skip
+    """Measure GPT-2 small's shape.
+
+    Gives the numbers of :class:`Measured`, ``backward_over_forward`` of the operations,
+    ``accumulation_bytes`` (what adding up eight micro-batches takes more than one),
+    ``process_bytes`` and ``overhead_seconds``.
+    """
     ninths = quantiles(overhead_seconds(), n=10)
     context.progress(0, 1, "steps of GPT-2 small's shape, about 8 GB of memory")
     ran = subprocess.run(
@@ -184,7 +190,7 @@ def _child() -> None:
     found = asdict(measure(Shape()))
     unit = 1 if sys.platform == "darwin" else 1024
     found["process_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ Times are those of the processor.
 import json
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,8 +35,12 @@ SCORED = 12
 
 
 def run(context: Context) -> Values:
-    """``sequences_per_second``, ``read_share``, ``rule_seconds``, ``usual_quality_seconds``,
-    ``quality_seconds``, ``evaluation_seconds``."""
+    """Measure on 2,000,000 bytes.
+
+    Gives ``sequences_per_second``, ``read_share`` (of a second of reading and tokenizing, what is
+    tokenizing), ``rule_seconds``, ``usual_quality_seconds``, ``quality_seconds`` (this package's
+    way) and ``evaluation_seconds`` (a rule and the usual quality).
+    """
     assert context.corpus is not None
     text = bytes(context.corpus.data).decode("utf-8", "ignore")
     half = len(text) // 2
@@ -101,7 +107,7 @@ def cut(tokenizer: Any, text: str) -> list[str]:  # noqa: ANN401
     """Pieces of a text of ``LENGTH`` tokens each; what is left at its end is left out."""
     spans, _ = encode(tokenizer, text)
     edges = [spans[i][0] for i in range(0, len(spans), LENGTH)]
-    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(edges)]
 
 
 def reading_seconds(texts: Sequence[str], folder: Path) -> list[float]:
@@ -129,12 +135,12 @@ def usual_quality(original: str, read: str) -> dict[str, float]:
         MissingExtraError: if one is not installed.
     """
     try:
-        from rouge_score.rouge_scorer import RougeScorer
-        from sacrebleu.metrics import BLEU
+        rouge_scorer = import_module("rouge_score.rouge_scorer")
+        metrics = import_module("sacrebleu.metrics")
     except ImportError as error:
         raise MissingExtraError("sacrebleu, rouge-score", "tokens", "BLEU and ROUGE") from error
-    rouge = RougeScorer(["rouge1", "rouge2", "rougeL"]).score(original, read)
-    bleu = BLEU(effective_order=True).sentence_score(read, [original]).score
+    rouge = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"]).score(original, read)
+    bleu = metrics.BLEU(effective_order=True).sentence_score(read, [original]).score
     return {name: 100 * score.fmeasure for name, score in rouge.items()} | {"bleu": bleu}
 
 

@@ -13,6 +13,7 @@ EXAMPLE = Path(__file__).parents[1] / "data" / "report_results.json"
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MICRODOLLAR_HOME", str(tmp_path / "home"))
     return tmp_path
 
 
@@ -38,9 +39,9 @@ def test_finds_results_and_prints_where_the_page_is(folder, capsys, at, argument
     [
         ([], 2, "neither results.json nor demo/results.json is here. Type: microdollar demo"),
         (["none.json"], 2, "no results at none.json"),
-        (["empty"], 2, "no results at empty/results.json"),
+        (["empty"], 2, "empty has nothing that a page is made from"),
         (["bad.json"], 1, "bad.json is not JSON"),
-        (["good.json", "-o", "good.json"], 2, "is the results file"),
+        (["good.json", "-o", "good.json"], 2, "is a source"),
         (["good.json", "-o", "none/page.html"], 1, "can't write none/page.html"),
         (["good.json", "--ledger", "none.db"], 2, "no ledger at none.db"),
         (["good.json", "--ledger", "bad.json"], 1, "bad.json"),
@@ -67,4 +68,4 @@ def test_ledger_adds_what_was_learnt(folder, capsys):
     )
     shutil.copy(EXAMPLE, folder / "results.json")
     assert main(["report", "--ledger", "runs.db"]) == 0
-    assert "over 1 run of the ledger" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "1 runs of a ledger" in (folder / "report.html").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Order, frontier, ratios and headline against results worked out by hand."""
+"""Order, frontier and headline against results worked out by hand."""
 
 import copy
 import json
@@ -134,35 +134,6 @@ def test_frontier_is_exactly_what_nothing_beats(cells, evaluation):
     }
     found = facts.frontier(points, evaluation)
     assert [(p.x, p.bits) for p in found] == sorted(expected)
-
-
-def test_ratios_and_what_is_inside():
-    results = parse_results(RESULTS)
-    found, gaps = facts.ratios(results)
-    by_name = {(results.rows[r.row].learner, r.measure.name): r for r in found}
-    seconds = by_name["readout-sgd", "seconds"]
-    assert seconds.ratio == pytest.approx(61.5 / 41.0) and seconds.verdict == "outside"
-    assert (seconds.low, seconds.high) == pytest.approx((1 / 1.3, 1.3), rel=1e-3)
-    assert by_name["ngram", "seconds"].verdict == "inside"
-    assert by_name["readout-sgd", "flops"].verdict == "at least"
-    assert ("ngram", "joules") not in by_name
-    reasons = {(gap.what, gap.reason) for gap in gaps}
-    assert ("Energy, measured", "no energy sensor can be read on this machine") in reasons
-    assert ("Prediction", "not predicted, only measured") in reasons
-
-
-def test_a_measurement_a_little_beside_an_exact_prediction():
-    for measured, verdict in ((1.0009, "inside"), (1.002, "outside"), (0.998, "outside")):
-        change = {"predicted.seconds": quantity(1.0), "measured.seconds": quantity(measured)}
-        found, _ = facts.ratios(only("ngram", ngram=change))
-        assert next(r for r in found if r.measure is facts.SECONDS).verdict == verdict
-
-
-def test_zero_has_no_ratio():
-    change = {"predicted.flops": quantity(0.0), "measured.flops": quantity(0.0)}
-    found, gaps = facts.ratios(only("ngram", ngram=change))
-    assert "flops" not in {r.measure.name for r in found}
-    assert "predicted 0 FLOP, measured 0 FLOP: no ratio" in {gap.reason for gap in gaps}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microdollar.errors import MicrodollarError
-from microdollar.report import schema
+from microdollar.report import nodes
 from microdollar.report.schema import ResultsError, parse_results, read_results
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "report_results.json"
@@ -136,7 +136,7 @@ def test_foreign_files(tmp_path, text, said):
 
 
 def test_file_that_is_too_large_or_not_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(schema, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(nodes, "MAX_FILE_BYTES", 100)
     with pytest.raises(ResultsError, match="more than 100 bytes"):
         read_results(EXAMPLE)
     with pytest.raises(ResultsError, match="No such file"):

@@ -1,71 +1,131 @@
-"""``microdollar report``: the HTML page of results that were written before."""
+"""``microdollar report``: one HTML page of everything that was predicted, measured and checked."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from microdollar.cli.options import FILE
-from microdollar.errors import UsageError
+from microdollar.cli.ledger_file import open_ledger
+from microdollar.cli.options import FILE, FOLDER
+from microdollar.cli.progress import Bar
+from microdollar.errors import MicrodollarError, UsageError
+from microdollar.spec.home import LEDGER_NAME, home_folder
+
+if TYPE_CHECKING:
+    from microdollar.report.sources import Content
 
 NAME = "results.json"
 PLACES = (Path(NAME), Path("demo", NAME))
 """Where results are looked for if no place is given."""
+_ADVICE = "Type: microdollar demo, then microdollar report demo"
 
 
 @click.command(short_help="One HTML page from results.")
-@click.argument("source", type=click.Path(path_type=Path), required=False, metavar="[RESULTS]")
+@click.argument("sources", type=FOLDER, nargs=-1, metavar="[SOURCES]...")
 @click.option(
-    "-o",
-    "--output",
-    type=FILE,
-    metavar="FILE",
-    help="Where to; report.html beside the results otherwise.",
-)
+    "--ledger", "ledger_path", type=FILE, metavar="FILE",
+    help="A ledger; without SOURCES your own is taken if there is one.",
+)  # fmt: skip
 @click.option(
-    "--ledger",
-    "ledger_path",
-    type=FILE,
-    metavar="FILE",
-    help="Also say how good the predictions in this ledger were so far.",
-)
-def report(source: Path | None, output: Path | None, ledger_path: Path | None) -> None:
-    """Write one HTML page that opens without a network, from RESULTS.
+    "--plan", "plans", multiple=True, metavar="PLAN",
+    help="A plan, or a model with the options of estimate in quotes; may be repeated.",
+)  # fmt: skip
+@click.option("--claims", "claims_file", type=FILE, metavar="FILE", help="Of claims --json.")
+@click.option(
+    "-o", "--output", type=FILE, metavar="FILE",
+    help="Where to; report.html beside the first source otherwise.",
+)  # fmt: skip
+def report(
+    sources: tuple[Path, ...],
+    ledger_path: Path | None,
+    plans: tuple[str, ...],
+    claims_file: Path | None,
+    output: Path | None,
+) -> None:
+    """Write one HTML page that opens without a network, from SOURCES.
 
-    RESULTS is a results.json of demo or compare, or the folder that holds it; by default
-    results.json or demo/results.json here. The path of the page is printed.
+    Each of SOURCES is what compare, demo, experiments, crossover, limits --roofline, scaling fit,
+    estimate, validate or claims wrote with --json, a CSV file of runs, a TOML plan, or a folder
+    that is searched for them. Without any: results.json or demo/results.json here. The page has
+    what these hold; its last lines say what is missing and which command makes it. Its path is
+    printed.
 
-    Example: microdollar report demo -o page.html
-    """
-    path = find_results(source)
+    \b
+    Examples:
+      microdollar report demo -o page.html
+      microdollar report results/ --ledger runs.db
+      microdollar report --plan "llama-3-8b --device h100-sxm --count 64 --tokens 100G"
+    """  # noqa: D301
+    found = _places(sources, anything=bool(plans or claims_file or ledger_path))
     # The figures and the page take a while to import; a wrong path is answered before.
-    from microdollar.ledger import Ledger
     from microdollar.report import write_report
-    from microdollar.report.schema import read_results
+    from microdollar.report.sources import Content, add_file, add_folder
 
-    results = read_results(path)
-    target = output or path.with_name("report.html")
-    if target.exists() and target.samefile(path):
-        raise UsageError(f"{target} is the results file. Name another file after -o.")
-    if ledger_path is not None and not ledger_path.exists():
-        raise UsageError(f"no ledger at {ledger_path}. Type: microdollar ledger list")
-    history = Ledger(ledger_path).rows() if ledger_path is not None else []
-    write_report(results, target, history=history)
+    target = output or _beside(found)
+    for path in (*found, *filter(None, (claims_file, ledger_path))):
+        if target.exists() and path.exists() and target.samefile(path):
+            raise UsageError(f"{target} is a source. Name another file after -o.")
+    content = Content()
+    with Bar() as bar:
+        for path in found:
+            (add_folder if path.is_dir() else add_file)(content, path)
+        if claims_file is not None:
+            add_file(content, claims_file)
+        _read_ledger(content, ledger_path, default=not sources)
+        _convert(content, plans, bar)
+        if not content.read and not content.history and not content.plans:
+            what = ", ".join(map(str, found)) or "the ledger"
+            raise UsageError(f"{what} has nothing that a page is made from. {_ADVICE}")
+        write_report(content, target, progress=bar)
+    for name, why in content.refused:
+        click.echo(f"note: {name} is left out: {why}", err=True)
     click.echo(target)
 
 
-def find_results(source: Path | None) -> Path:
-    """The results file that is meant.
+def _places(sources: tuple[Path, ...], *, anything: bool) -> list[Path]:
+    """Files and folders that are meant; those of this folder if none is named.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if one is not there, or there is nothing at all.
     """
-    advice = "Type: microdollar demo, then microdollar report demo"
-    if source is None:
-        for place in PLACES:
-            if place.is_file():
-                return place
-        raise UsageError(f"neither {PLACES[0]} nor {PLACES[1]} is here. {advice}")
-    path = source / NAME if source.is_dir() else source
-    if not path.exists():
-        raise UsageError(f"no results at {path}. {advice}")
-    return path
+    for path in sources:
+        if not path.exists():
+            raise UsageError(f"no results at {path}. {_ADVICE}")
+    if sources:
+        return list(sources)
+    here = [place for place in PLACES if place.is_file()][:1]
+    if not here and not anything and not (home_folder() / LEDGER_NAME).exists():
+        raise UsageError(f"neither {PLACES[0]} nor {PLACES[1]} is here. {_ADVICE}")
+    return here
+
+
+def _beside(found: list[Path]) -> Path:
+    if not found:
+        return Path("report.html")
+    return found[0] / "report.html" if found[0].is_dir() else found[0].with_name("report.html")
+
+
+def _read_ledger(content: "Content", path: Path | None, *, default: bool) -> None:
+    if path is None and not (default and (home_folder() / LEDGER_NAME).exists()):
+        return
+    if path is not None and not path.exists():
+        raise UsageError(f"no ledger at {path}. Type: microdollar ledger list")
+    ledger = open_ledger(path)
+    content.history += ledger.rows()
+    content.read.append((str(path or "your ledger"), f"{len(content.history):,} runs of a ledger"))
+
+
+def _convert(content: "Content", plans: tuple[str, ...], bar: Bar) -> None:
+    """What the page draws but doesn't compute: laws, runs and plans."""
+    from microdollar.cli.report_plans import plan_costs
+    from microdollar.cli.report_scaling import curves_of
+
+    curves_of(content)
+    for path in content.plan_files:
+        try:
+            content.plans += plan_costs([str(path)], bar)
+        except MicrodollarError as error:
+            content.refused.append((str(path), str(error)))
+        else:
+            content.read.append((str(path), "a plan"))
+    content.plans += plan_costs(plans, bar)

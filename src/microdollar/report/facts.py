@@ -1,4 +1,4 @@
-"""What the results say: order, frontier, ratios, gaps and the headline, all from the rows."""
+"""What the results say: order, frontier, gaps and the headline, all from the rows."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ from microdollar.units import (
 )
 
 Evaluation = Literal["frozen", "adaptive"]
-Verdict = Literal["inside", "outside", "at least"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +61,6 @@ class Point:
         """Where it stands on the axis of costs."""
         assert self.cost.value is not None
         return self.cost.value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """A measurement over its prediction; the interval is that of the prediction, scaled alike."""
-
-    row: int
-    measure: Measure
-    predicted: Quantity
-    measured: Quantity
-    ratio: float
-    low: float
-    high: float
-    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +121,7 @@ def points(results: Results) -> tuple[list[Point], list[Gap]]:
             missing.append((f"{axis.title}, measured", "zero has no place on a log axis", index))
         else:
             drawn += [Point(row=index, evaluation=e, cost=cost, bits=bits) for e, bits in found]
-    return drawn, _grouped(missing)
+    return drawn, gaps_of(missing)
 
 
 def frontier(candidates: Sequence[Point], evaluation: Evaluation) -> list[Point]:
@@ -153,50 +138,8 @@ def frontier(candidates: Sequence[Point], evaluation: Evaluation) -> list[Point]
     return best
 
 
-def ratios(results: Results) -> tuple[list[Ratio], list[Gap]]:
-    """Measured over predicted for each row and quantity, and why some have none."""
-    found: list[Ratio] = []
-    missing: list[tuple[str, str, int]] = []
-    for index in by_cost(results):
-        row = results.rows[index]
-        if row.predicted is None:
-            missing.append(("Prediction", "not predicted, only measured", index))
-            continue
-        for measure in MEASURES:
-            predicted: Quantity = getattr(row.predicted, measure.name)
-            measured: Quantity = getattr(row.measured, measure.name)
-            if predicted.value is None:
-                missing.append((f"{measure.title}, predicted", predicted.reason or "", index))
-            elif measured.value is None:
-                missing.append((f"{measure.title}, measured", measured.reason or "", index))
-            elif predicted.value == 0 or measured.value == 0:
-                text = f"predicted {measure.format(predicted.value)}, "
-                text += f"measured {measure.format(measured.value)}: no ratio"
-                missing.append((measure.title, text, index))
-            else:
-                found.append(_ratio(index, measure, predicted, measured))
-    return found, _grouped(missing)
-
-
-def _ratio(index: int, measure: Measure, predicted: Quantity, measured: Quantity) -> Ratio:
-    assert predicted.value and predicted.low is not None and predicted.high is not None
-    assert measured.value is not None
-    inside = predicted.contains(measured.value)
-    partial = measured.coverage is not None and measured.coverage < 1
-    verdict: Verdict = "at least" if partial else "inside" if inside else "outside"
-    return Ratio(
-        row=index,
-        measure=measure,
-        predicted=predicted,
-        measured=measured,
-        ratio=measured.value / predicted.value,
-        low=predicted.low / predicted.value,
-        high=predicted.high / predicted.value,
-        verdict=verdict,
-    )
-
-
-def _grouped(missing: Iterable[tuple[str, str, int]]) -> list[Gap]:
+def gaps_of(missing: Iterable[tuple[str, str, int]]) -> list[Gap]:
+    """What, why and of which row, with rows of the same reason together."""
     groups: dict[tuple[str, str], list[int]] = {}
     for what, reason, index in missing:
         groups.setdefault((what, reason), []).append(index)

@@ -1,8 +1,7 @@
-"""The two pictures of the report, as matplotlib figures; nothing is shown or written here.
+"""Quality against cost, as a matplotlib figure; nothing is shown or written here.
 
-Each has a wide and a narrow form, because text that is scaled down is text that nobody
-reads. Marks carry ids (``mark-ROW-frozen``, ``ratio-ROW-seconds``) by which the page finds
-them.
+It has a wide and a narrow form, because text that is scaled down is text that nobody
+reads. Marks carry ids (``mark-ROW-frozen``) by which the page finds them.
 """
 
 import math
@@ -11,20 +10,16 @@ from typing import TYPE_CHECKING
 from microdollar.report import canvas
 from microdollar.report.canvas import NORMAL, PIXELS_PER_INCH, SMALL
 from microdollar.report.facts import (
-    MEASURES,
     SECONDS,
     Measure,
     Point,
-    Ratio,
     cost_axis,
     frontier,
     points,
-    ratios,
 )
 from microdollar.report.labels import Box, place
 from microdollar.report.schema import Kind, Results, ResultsError
 from microdollar.report.theme import (
-    ALERT,
     INK,
     KIND_COLOUR,
     KIND_MARKER,
@@ -45,12 +40,12 @@ UNIFORM_BITS = 8.0
 """What a byte costs without any model."""
 _WIDE, _NARROW = (960.0, 540.0), (390.0, 560.0)
 _DASH = (4.0, 3.0)
-_MAX_RATIO = 30.0
-"""Ratios beyond this stand at the edge; their number is printed beside them."""
+_LEGEND = 160.0
+"""Pixels less of height without a legend, for figures beside each other."""
 
 
 def quality_against_cost(
-    results: Results, *, wide: bool = True, from_uniform: bool = False
+    results: Results, *, wide: bool = True, from_uniform: bool = False, legend: bool = True
 ) -> "Figure":
     """Held-out bits per byte against money (or time, where nothing has a price).
 
@@ -65,8 +60,9 @@ def quality_against_cost(
     if not drawn:
         raise ResultsError("no row has both a held-out score and a measured cost to draw.")
     width, height = _WIDE if wide else _NARROW
+    height -= 0 if legend else _LEGEND
     figure = canvas.new_figure(width, height)
-    left, bottom, top = (46.0, 56.0, 76.0) if wide else (34.0, 56.0, 134.0)
+    left, bottom, top = (46.0, 56.0, 76.0) if wide else (34.0, 56.0, 134.0 if legend else 34.0)
     axes = canvas.panel(figure, left, bottom, width - left - 14, height - top - bottom)
     _scale(axes, drawn, wide, from_uniform)
     _cost_ticks(axes, cost_axis(results), wide)
@@ -86,7 +82,9 @@ def quality_against_cost(
         colour=INK.light,
         bold=True,
     )
-    canvas.legend(figure, _quality_legend(drawn, results), left=0, top=8, rows=1 if wide else 4)
+    if legend:
+        handles = _quality_legend(drawn, results)
+        canvas.legend(figure, handles, left=0, top=8, rows=1 if wide else 4)
     _label_points(figure, axes, drawn, results, lines, wide)
     return figure
 
@@ -269,160 +267,3 @@ def _leader(figure: "Figure", x0: float, y0: float, x1: float, y1: float) -> Non
         zorder=0,
     )
     figure.add_artist(line)
-
-
-_ROW = 27.0
-_HEAD, _FOOT = 38.0, 30.0
-
-
-def predicted_against_measured(results: Results, *, wide: bool = True) -> "Figure":
-    """Measured over predicted, one panel a quantity, with the 80 % interval of the prediction.
-
-    Raises:
-        ResultsError: if no quantity was both predicted and measured.
-        MissingExtraError: if matplotlib is not installed.
-    """
-    found, _ = ratios(results)
-    if not found:
-        raise ResultsError("no quantity was both predicted and measured.")
-    shown = [m for m in MEASURES if any(r.measure is m for r in found)]
-    rows = list(dict.fromkeys(r.row for r in found))
-    columns = min(3, len(shown)) if wide else 1
-    grid_rows = -(-len(shown) // columns)
-    width = _WIDE[0] if wide else _NARROW[0]
-    top = 34.0 if wide else 76.0
-    each = _HEAD + _ROW * len(rows) + _FOOT
-    height = top + each * grid_rows + 8
-    figure = canvas.new_figure(width, height)
-    gutter, numbers, between = (172.0, 52.0, 26.0) if wide else (118.0, 52.0, 0.0)
-    each_width = (width - gutter - columns * numbers - (columns - 1) * between - 4) / columns
-    limit = _limit(found)
-    for index, measure in enumerate(shown):
-        down, across = divmod(index, columns)
-        left = gutter + across * (each_width + numbers + between)
-        bottom = height - top - each * (down + 1) + _FOOT
-        axes = canvas.panel(figure, left, bottom, each_width, _ROW * len(rows))
-        _ratio_axes(axes, len(rows), limit)
-        canvas.write(
-            figure,
-            left,
-            bottom + _ROW * len(rows) + 14,
-            measure.title,
-            bold=True,
-        )
-        mine = {r.row: r for r in found if r.measure is measure}
-        for place_down, row in enumerate(rows):
-            y = bottom + _ROW * (len(rows) - place_down - 0.5)
-            if across == 0:
-                name = results.rows[row].label if wide else results.rows[row].learner
-                text = canvas.shortened(figure, name, NORMAL, gutter - 14)
-                colour = KIND_COLOUR[results.rows[row].kind].light
-                canvas.write(figure, 0, y, text, colour=colour)
-            ratio = mine.get(row)
-            end = left + each_width + numbers - 2
-            if ratio is None:
-                canvas.write(figure, end, y, "–", colour=MUTED.light, size=SMALL, align="right")
-                continue
-            _draw_ratio(axes, len(rows) - place_down - 0.5, ratio, results, limit)
-            canvas.write(
-                figure,
-                end,
-                y,
-                ratio_text(ratio),
-                size=SMALL,
-                align="right",
-                colour=ALERT.light if ratio.verdict == "outside" else INK.light,
-                bold=ratio.verdict == "outside",
-            )
-    canvas.legend(figure, _ratio_legend(found), left=0, top=6, rows=1 if wide else 3)
-    return figure
-
-
-def ratio_text(ratio: Ratio) -> str:
-    """The factor as it is printed beside its mark, e.g. ``1.08×`` or ``≥ 0.92×``."""
-    value = ratio.ratio
-    text = f"{value:.2f}" if 0.1 <= value < 10 else f"{float(f'{value:.1e}'):,g}"
-    return f"{'≥ ' if ratio.verdict == 'at least' else ''}{text}×"
-
-
-def _limit(found: list[Ratio]) -> float:
-    ends = [e for r in found for e in (r.ratio, r.low, r.high) if e]
-    farthest = max(abs(math.log(e)) for e in ends)
-    return min(max(math.exp(farthest * 1.12), 2.2), _MAX_RATIO)
-
-
-def _ratio_axes(axes: "Axes", rows: int, limit: float) -> None:
-    from matplotlib.ticker import NullFormatter, NullLocator
-
-    axes.set_xscale("log")
-    axes.set_xlim(1 / limit, limit)
-    axes.set_ylim(0, rows)
-    axes.set_yticks([])
-    step = 2 if limit < 4.5 else 5 if limit < 11 else 10
-    axes.set_xticks([1 / step, 1, step], [f"{1 / step:g}×", "1×", f"{step}×"])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.grid(axis="x", color=RULE.light, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.axvline(1, color=STEP.light, linewidth=1.1, zorder=1)
-
-
-def _draw_ratio(axes: "Axes", y: float, ratio: Ratio, results: Results, limit: float) -> None:
-    from matplotlib.patches import Rectangle
-
-    kind = results.rows[ratio.row].kind
-    colour = KIND_COLOUR[kind].light
-    low, high = max(ratio.low, 1 / limit), min(ratio.high, limit)
-    if low < high:
-        band = Rectangle((low, y - 0.28), high - low, 0.56, facecolor=colour, alpha=0.22, zorder=2)
-        axes.add_patch(band)
-    else:
-        axes.plot([low, low], [y - 0.28, y + 0.28], color=colour, linewidth=2, zorder=2)
-    predicted, measured = ratio.predicted.value, ratio.measured
-    if measured.low and measured.high and measured.low < measured.high and predicted:
-        ends = [max(measured.low / predicted, 1 / limit), min(measured.high / predicted, limit)]
-        axes.plot(ends, [y, y], color=colour, linewidth=1.1, zorder=3)
-    beyond = not 1 / limit <= ratio.ratio <= limit
-    marker = {"inside": KIND_MARKER[kind], "outside": "D", "at least": ">"}[ratio.verdict]
-    if beyond:
-        marker = ">" if ratio.ratio > 1 else "<"
-    edge = ALERT.light if ratio.verdict == "outside" else colour
-    axes.plot(
-        [min(max(ratio.ratio, 1 / limit), limit)],
-        [y],
-        linestyle="none",
-        marker=marker,
-        markersize=7 if ratio.verdict == "outside" else 8,
-        markerfacecolor=PAPER.light if ratio.verdict == "at least" else edge,
-        markeredgecolor=edge,
-        markeredgewidth=1.5,
-        zorder=4,
-        clip_on=False,
-        gid=f"ratio-{ratio.row}-{ratio.measure.name}",
-    )
-
-
-def _ratio_legend(found: list[Ratio]) -> list[tuple["Artist", str]]:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    def mark(marker: str, face: str, edge: str) -> Line2D:
-        return Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker=marker,
-            markersize=7,
-            markerfacecolor=face,
-            markeredgecolor=edge,
-            markeredgewidth=1.5,
-        )
-
-    handles: list[tuple[Artist, str]] = [
-        (Patch(facecolor=MUTED.light, alpha=0.25), "predicted, 80 % interval"),
-        (mark("o", MUTED.light, MUTED.light), "measured, inside it"),
-        (mark("D", ALERT.light, ALERT.light), "measured, outside"),
-    ]
-    if any(r.verdict == "at least" for r in found):
-        handles.append((mark(">", PAPER.light, MUTED.light), "counter saw only a part"))
-    return handles

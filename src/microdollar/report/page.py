@@ -1,32 +1,53 @@
 """One HTML page that opens without a network: figures, tables, assumptions, and the data."""
 
-from collections.abc import Mapping, Sequence
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from microdollar.errors import MissingExtraError
 from microdollar.files import whole_file
-from microdollar.ledger import Record
-from microdollar.report import content, figures
-from microdollar.report.facts import headline, points, ratios
-from microdollar.report.schema import Results, ResultsError, parse_results
-from microdollar.report.svg import inline_svg
-from microdollar.report.theme import COLOURS, KIND_TEXT
+from microdollar.report.blocks import Section
+from microdollar.report.facts import best_adaptive, best_frozen, headline
+from microdollar.report.nodes import ResultsError
+from microdollar.report.pairs import Pair
+from microdollar.report.sections.basis import basis_section
+from microdollar.report.sections.claims import claims_section
+from microdollar.report.sections.frontier import frontier_section, grouped
+from microdollar.report.sections.learners import learners_section
+from microdollar.report.sections.machines import (
+    crossover_section,
+    roofline_section,
+    scaling_section,
+)
+from microdollar.report.sections.plans import memory_section, waterfall_section
+from microdollar.report.sections.predictions import (
+    all_pairs,
+    inside_text,
+    predictions_section,
+)
+from microdollar.report.sources import Content
+from microdollar.report.theme import COLOURS
+
+Progress = Callable[[float, float, str], None]
+_MOST_EMBEDDED = 8
+"""Comparisons whose data the page carries; beyond, the page would grow without bound."""
 
 
-def write_report(results: Mapping[str, Any], path: Path, *, history: Sequence[Record] = ()) -> None:
+def write_report(content: Content, path: Path, *, progress: Progress | None = None) -> None:
     """Write the page; the file is whole or what was there before.
 
     Args:
-        results: the dictionary of ``results.json``.
+        content: what was read; see :mod:`microdollar.report.sources`.
         path: the HTML file.
-        history: rows of a ledger; the page then says how good predictions were so far.
+        progress: told how many parts of how many are drawn.
 
     Raises:
-        ResultsError: if ``results`` is not such a dictionary, or the file can't be written.
+        ResultsError: if the file can't be written.
         MissingExtraError: if jinja2 or matplotlib is not installed.
     """
-    text = render_report(results, history=history)
+    text = render_report(content, progress=progress)
     try:
         with whole_file(path) as out:
             out.write(text)
@@ -36,11 +57,10 @@ def write_report(results: Mapping[str, Any], path: Path, *, history: Sequence[Re
         ) from error
 
 
-def render_report(results: Mapping[str, Any], *, history: Sequence[Record] = ()) -> str:
-    """The page as text; the same results give the same bytes.
+def render_report(content: Content, *, progress: Progress | None = None) -> str:
+    """The page as text; the same content gives the same bytes.
 
     Raises:
-        ResultsError: if ``results`` is not such a dictionary.
         MissingExtraError: if jinja2 or matplotlib is not installed.
     """
     try:
@@ -48,7 +68,8 @@ def render_report(results: Mapping[str, Any], *, history: Sequence[Record] = ())
     except ImportError as error:
         raise MissingExtraError("jinja2", "report", "the report") from error
 
-    parsed = parse_results(results)
+    pairs = all_pairs(content)
+    sections = _sections(content, pairs, progress or (lambda *_: None))
     environment = Environment(
         loader=PackageLoader("microdollar.report"),
         autoescape=True,
@@ -56,85 +77,102 @@ def render_report(results: Mapping[str, Any], *, history: Sequence[Record] = ())
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    script = (files("microdollar.report") / "templates" / "report.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    groups = grouped(content.comparisons)
+    title = headline(groups[0]) if groups else "What learning costs, and how well that was told"
+    held = [one for one in content.comparisons if one.data is not None][:_MOST_EMBEDDED]
+    notes = dict.fromkeys(one.results.note for one in content.comparisons if one.results.note)
     return environment.get_template("report.html.j2").render(
-        results=parsed,
-        data=results,
+        sections=sections,
         colours=COLOURS,
-        kinds=KIND_TEXT,
-        headline=headline(parsed),
-        facts=content.key_facts(parsed),
-        quality=_quality(parsed),
-        predictions=_predictions(parsed),
-        table=content.cost_table(parsed),
-        learners=content.learners(parsed),
-        device=content.device_lines(parsed),
-        corpus=content.corpus_lines(parsed),
-        history=content.history_lines(history),
-        conventions=content.CONVENTIONS,
+        script=script,
+        script_hash=f"sha256-{digest}",
+        title=f"{_subject(content)}: what learning costs",
+        kicker=f"microdollar · {_subject(content)}{_when(content)}",
+        headline=title,
+        note=" ".join(notes),
+        lede=_lede(content, pairs, sections),
+        facts=_facts(content, pairs),
+        data=[one.data for one in held],
     )
 
 
-def _quality(results: Results) -> dict[str, Any]:
-    drawn, gaps = points(results)
-    tips = {f"mark-{p.row}-{p.evaluation}": content.point_text(results, p) for p in drawn}
-    return {
-        "lines": content.point_lines(results, drawn),
-        "gaps": content.gap_lines(results, gaps),
-        "svg": _both_widths(
-            results if drawn else None,
-            "quality",
-            figures.quality_against_cost,
-            title="Held-out bits per byte against the cost of learning",
-            description=" ".join(tips.values()),
-            tooltips=tips,
-        ),
-    }
+def _sections(content: Content, pairs: Sequence[Pair], progress: Progress) -> list[Section]:
+    makers: list[tuple[str, Callable[[], Section | None]]] = [
+        ("comparisons", lambda: frontier_section(content.comparisons)),
+        ("predictions", lambda: predictions_section(content, pairs)),
+        ("plans", lambda: waterfall_section(content.plans)),
+        ("plans", lambda: memory_section(content.plans)),
+        ("rooflines", lambda: roofline_section(content.rooflines)),
+        ("laws", lambda: scaling_section(content.curves)),
+        ("crossovers", lambda: crossover_section(content.crossovers)),
+        ("claims", lambda: claims_section(content.claims)),
+        ("comparisons", lambda: learners_section(content.comparisons)),
+    ]
+    found, drawn = [], []
+    for number, (key, make) in enumerate(makers):
+        progress(number, len(makers), "drawing the report")
+        section = make()
+        if section is not None:
+            found.append(section)
+            drawn.append(key)
+    progress(len(makers), len(makers), "drawing the report")
+    return [*found, basis_section(content, drawn)]
 
 
-def _predictions(results: Results) -> dict[str, Any]:
-    found, gaps = ratios(results)
-    tips = {f"ratio-{r.row}-{r.measure.name}": content.ratio_text(results, r) for r in found}
-    inside = sum(r.verdict == "inside" for r in found)
-    judged = sum(r.verdict != "at least" for r in found)
-    summary = f"{inside} of {judged} measurements fell inside the predicted 80 % interval."
-    return {
-        "lines": content.ratio_lines(results, found),
-        "gaps": content.gap_lines(results, gaps),
-        "summary": summary if judged else "",
-        "svg": _both_widths(
-            results if found else None,
-            "ratios",
-            figures.predicted_against_measured,
-            title="Measured over predicted, for each quantity and learner",
-            description=summary,
-            tooltips=tips,
-        ),
-    }
+def _subject(content: Content) -> str:
+    names = dict.fromkeys(one.results.corpus.name for one in content.comparisons)
+    if len(names) == 1:
+        return next(iter(names))
+    return f"{len(names)} texts" if names else "report"
 
 
-def _both_widths(
-    results: Results | None,
-    name: str,
-    draw: Any,  # noqa: ANN401
-    *,
-    title: str,
-    description: str,
-    tooltips: Mapping[str, str],
-) -> dict[str, Any] | None:
-    """The wide and the narrow drawing as markup; None if there is nothing to draw."""
-    from markupsafe import Markup
+def _when(content: Content) -> str:
+    days = [one.results.created_at[:10] for one in content.comparisons if one.results.created_at]
+    return f" · {max(days)}" if days else ""
 
-    if results is None:
-        return None
-    return {
-        size: Markup(
-            inline_svg(
-                draw(results, wide=size == "wide"),
-                name=f"{name}-{size}",
-                title=title,
-                description=description,
-                tooltips=tooltips,
+
+def _lede(content: Content, pairs: Sequence[Pair], sections: Sequence[Section]) -> str:
+    parts = [
+        "What it costs to learn, told before and measured after: operations, memory, time, "
+        "energy and money, and the quality that they bought on bytes held out."
+    ]
+    if inside := inside_text(pairs):
+        parts.append(f"Of the measurements here, {inside} fell inside their predicted interval.")
+    # The first sentence of a section says what it found.
+    told = {"plan", "crossover", "claims"}
+    parts += [section.says[0] for section in sections if section.key in told and section.says]
+    return " ".join(parts)
+
+
+def _facts(content: Content, pairs: Sequence[Pair]) -> list[tuple[str, str, str]]:
+    """Value, what it is, and whose it is: a few numbers to begin with."""
+    facts = []
+    groups = grouped(content.comparisons)
+    if groups and (frozen := best_frozen(groups[0])):
+        bits = f"{frozen.test_bits_per_byte:.2f}"
+        facts.append((bits, "best held-out bits a byte, frozen", frozen.label))
+    if groups and (adaptive := best_adaptive(groups[0])):
+        bits = f"{adaptive.test_bits_per_byte_adaptive:.2f}"
+        facts.append((bits, "best held-out bits a byte, adaptive", adaptive.label))
+    judged = [pair for pair in pairs if pair.verdict != "at least"]
+    if judged:
+        inside = sum(pair.verdict == "inside" for pair in judged)
+        facts.append(
+            (
+                f"{100 * inside / len(judged):.0f} %",
+                "of measurements inside the predicted interval",
+                f"of {len(judged):,}; 80 % are promised",
             )
         )
-        for size in ("wide", "narrow")
-    }
+    if content.claims:
+        holds = sum(claim.verdict in ("holds", "made true") for claim in content.claims)
+        facts.append(
+            (
+                f"{holds} of {len(content.claims)}",
+                "published numbers that hold, or were made true",
+                f"in {len({claim.document for claim in content.claims})} documents",
+            )
+        )
+    return facts

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from microdollar.cost import Cost, Quantity
+from microdollar.report.convert import plain_row
 from microdollar.report.facts import headline
 from microdollar.report.figures import quality_against_cost
 from microdollar.report.schema import Results, parse_results
@@ -54,7 +54,6 @@ SHOWN = {
 }
 """Rows that are drawn and their labels: each model once. Halves are scored on other bytes, hashes
 repeat the readouts, and a label that would cover another is of no use."""
-_NOT_COUNTED = "not metered in the study"
 
 
 def pictures(results: Mapping[str, Any]) -> dict[str, str]:
@@ -91,7 +90,17 @@ def as_comparison(results: Mapping[str, Any], piece: str) -> Results:
             if row["key"] not in labels or value is None or value["test"] is None:
                 continue
             if value["test"] < HIGHEST_BITS and value["cost"]["seconds"] > 0:
-                rows.append(_row(experiment["name"], labels[row["key"]], row, value))
+                cost = value["cost"]
+                rows.append(
+                    plain_row(
+                        learner=experiment["name"],
+                        label=labels[row["key"]],
+                        kind=row["kind"],
+                        train=value["train"],
+                        test=value["test"],
+                        **{key: cost[key] for key in ("seconds", "dollars", "flops", "int_ops")},
+                    )
+                )
     rows.sort(key=lambda row: row["measured"]["seconds"]["value"])
     size = results["slices"][piece]
     return parse_results(
@@ -107,34 +116,3 @@ def as_comparison(results: Mapping[str, Any], piece: str) -> Results:
             "notes": [],
         }
     )
-
-
-def _row(
-    experiment: str, label: str, row: Mapping[str, Any], value: Mapping[str, Any]
-) -> dict[str, Any]:
-    cost = value["cost"]
-    dollars = cost["dollars"]
-    unknown = Quantity.missing(_NOT_COUNTED)
-    measured = Cost(
-        flops=Quantity(value=cost["flops"], basis="formula"),
-        int_ops=Quantity(value=cost["int_ops"], basis="formula"),
-        memory_bytes=unknown,
-        seconds=Quantity(value=cost["seconds"], basis="clock"),
-        joules=unknown,
-        dollars=unknown if dollars is None else Quantity(value=dollars, basis="clock"),
-    )
-    return {
-        "learner": experiment,
-        "label": label,
-        "options": {},
-        "kind": row["kind"],
-        "predicted": None,
-        "measured": measured.to_json(),
-        "train_bits_per_byte": value["train"],
-        "test_bits_per_byte": value["test"],
-        "test_bits_per_byte_adaptive": None,
-        "parameters": None,
-        "process_bytes": unknown.to_json(),
-        "score_seconds": unknown.to_json(),
-        "breakdown": [],
-    }

@@ -1,0 +1,2 @@
+def plan_costs(x, bar):
+    return []

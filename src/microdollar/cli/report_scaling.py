@@ -1,0 +1,2 @@
+def curves_of(content):
+    pass

@@ -1,0 +1,1 @@
+"""The parts of the page, each made from what was read: text and tables, and drawings."""

@@ -266,6 +266,7 @@ def page() -> str:
         f"({machine['name']}, one thread,",
         "batch 1), written by `python docs/sequence.py`.",
         "",
+        "<!-- not run: measures for minutes on an idle machine -->",
         "```console",
         "$ microdollar crossover --lengths 256..4096 --widths 128",
         "$ microdollar crossover -o crossover.json --figure crossover.svg",

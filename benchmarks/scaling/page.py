@@ -60,6 +60,7 @@ def _introduction(own: dict[str, Any]) -> str:
 What does a ten times larger model give, and what does it cost? `microdollar scaling fit` answers
 from finished runs, `microdollar scaling predict` from a law:
 
+<!-- given: benchmarks/scaling/runs.csv -->
 ```console
 $ microdollar scaling fit runs.csv --group-by learner --hold-out dearer-half -o law.json
 $ microdollar scaling predict law.json --group gpt --params 1M --tokens 100M

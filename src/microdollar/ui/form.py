@@ -22,8 +22,15 @@ from microdollar.units import parse_count
 LayerPlan = TrainingPlan | ServingPlan
 MOST_WORD = 200
 """Characters of a field other than the pasted text."""
-MOST_TEXT = 100_000
+MOST_TEXT = 50_000
 """Characters of the pasted text; a config.json has a few thousand."""
+
+MOST_LINE = 1000
+"""Characters of a line of TOML: the time to read a dotted key grows with its square."""
+MOST_MODELS = 16
+"""Models of one plan."""
+MOST_PARTS = 600
+"""Blocks and layers in them of all models of a plan; equal ones count once."""
 
 _OWN = ("source", "model", "text", "task", "device")
 NAMES = (*_OWN, *(field.name for field in FIELDS))
@@ -91,8 +98,9 @@ class Form:
         return {field.name: _parsed(field, self[field.name]) for field in self.asked()}
 
     def query(self, prefix: str = "") -> str:
-        """The same as the query of an address."""
-        kept = {name: self[name] for name in NAMES if self[name]}
+        """The same as the query of an address, without what is usual."""
+        usual = {"source": "name", "task": "train"}
+        kept = {name: self[name] for name in NAMES if self[name] not in ("", usual.get(name))}
         return urlencode({prefix + name: value for name, value in kept.items()})
 
 
@@ -128,6 +136,7 @@ def pick(form: Form) -> Picked:
     if device:
         given.insert(0, ("--device", device))
     found, argument = _pasted(form["text"]) if form.pasted else _named(form["model"])
+    _require_small(found)
     if isinstance(found, ModelSpec):
         if not device:
             raise FieldError("device", "pick a device; only a plan has one of its own.")
@@ -190,6 +199,8 @@ def _pasted(text: str) -> tuple[ModelSpec | LayerPlan, str]:
         raise FieldError("text", f"it is too deeply nested for a {kind} of a model.") from error
     except ValueError as error:
         said = str(error)[:MOST_WORD]
+        if "integer string conversion" in said:
+            said = "a number has too many digits"
         raise FieldError("text", f"it is neither JSON nor TOML. Read as {kind}: {said}.") from error
     if kind == "JSON":
         return model_from_config(table), "config.json"
@@ -198,10 +209,27 @@ def _pasted(text: str) -> tuple[ModelSpec | LayerPlan, str]:
     return model_from_table(table.get("model", table), name="model", where="[model]"), "model.toml"
 
 
+def _require_small(found: ModelSpec | LayerPlan) -> None:
+    """An answer is to take a tenth of a second, whatever was pasted."""
+    models = [found] if isinstance(found, ModelSpec) else [found.model]
+    if isinstance(found, TrainingPlan):
+        models += [other.model for other in found.others]
+    blocks = [block for model in models for block in (*model.encoder, *model.blocks)]
+    parts = sum(1 + len(block.mixers) for block in blocks)
+    parts += sum(len(model.dense) + len(model.tables) for model in models)
+    if len(models) > MOST_MODELS or parts > MOST_PARTS:
+        raise SpecError(
+            f"{len(models):,} models with {parts:,} different parts are too many for this page "
+            f"({MOST_MODELS} and {MOST_PARTS}). Type: microdollar estimate FILE"
+        )
+
+
 def _table(text: str, kind: Literal["JSON", "TOML"]) -> dict[str, Any]:
     if kind == "TOML":
         import tomllib
 
+        if max(map(len, text.split("\n"))) > MOST_LINE:
+            raise ValueError(f"a line has more than {MOST_LINE:,} characters")
         return tomllib.loads(text)
     table: dict[str, Any] = json.loads(text)
     return table

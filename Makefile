@@ -4,9 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-CORE := dist/venv/bin
-
-.PHONY: run test lint docs wheel clean
+.PHONY: run test lint docs wheel extras clean
 
 run: $(VENV)/.run
 	$(BIN)/microdollar demo --out demo
@@ -24,16 +22,15 @@ lint: $(VENV)/.test
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# The wheel in an empty environment: predicting needs no extra, and no file is forgotten.
+# The wheel in empty environments: each of these extras does with nothing else what it is for.
 wheel: $(VENV)/.test
 	rm -rf dist
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
-	$(PYTHON) -m venv dist/venv
-	$(CORE)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt dist/*.whl
-	$(CORE)/microdollar --help >/dev/null
-	$(CORE)/microdollar estimate --learner rnn-bptt --train-bytes 1M --device h100-sxm --json >/dev/null
-	$(CORE)/microdollar ledger list --ledger dist/ledger.db
-	$(CORE)/python -c 'from importlib.resources import files; package = files("microdollar"); assert all(package.joinpath(name).is_file() for name in ("py.typed", "report/templates/report.html.j2"))'
+	$(BIN)/python tests/wheel/check.py dist/*.whl core counts report ui
+
+# And the larger ones: ten minutes.
+extras: wheel
+	$(BIN)/python tests/wheel/check.py dist/*.whl parquet cluster federated torch tokens concepts
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "microdollar needs Python 3.11 or newer. Type: make PYTHON=python3.11 $(MAKECMDGOALS)")'

@@ -47,7 +47,7 @@ for module in pkgutil.walk_packages(microdollar.__path__, "microdollar."):
         if error.name.split(".")[0] not in {*EXTRAS, "triton"}:
             bad.append(f"{module.name} needs {error.name}, which no extra brings")
 print(count, "modules")
-sys.exit("\\n".join(bad))
+sys.exit("\\n".join(bad) or 0)
 """
 
 

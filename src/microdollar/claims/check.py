@@ -6,13 +6,14 @@ from microdollar.claims.documents import DOCUMENTS
 from microdollar.claims.row import Claim, Finding
 from microdollar.claims.sources.limits import limit_rows
 from microdollar.claims.sources.plans import plan_rows
+from microdollar.claims.sources.study import study_rows
 from microdollar.claims.sources.tables import table_rows
 from microdollar.claims.verdict import Checked, judge
 from microdollar.claims.world import World
 from microdollar.errors import SpecError
 
 Source = Callable[[str, World], Iterator[tuple[Claim, Finding]]]
-SOURCES: tuple[Source, ...] = (table_rows, plan_rows, limit_rows)
+SOURCES: tuple[Source, ...] = (table_rows, plan_rows, limit_rows, study_rows)
 """Each gives the rows of a document."""
 
 
@@ -54,5 +55,9 @@ def _each_once(rows: list[tuple[Claim, Finding]]) -> list[tuple[Claim, Finding]]
 
 def _place(section: str) -> list[tuple[int, str]]:
     """Sections in reading order: 2 before 10, 6 before 6b."""
-    parts = section.replace(",", ".").split(".")
-    return [(int(p), "") if p.strip().isdigit() else (10_000, p.strip()) for p in parts]
+    found = []
+    for part in section.replace(",", ".").split("."):
+        letters = part.strip().lstrip("0123456789")
+        digits = part.strip().removesuffix(letters)
+        found.append((int(digits or 10_000), letters))
+    return found

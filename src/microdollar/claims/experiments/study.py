@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from microdollar.claims.experiments.base import Context
 from microdollar.claims.record import Values
 from microdollar.spec.arithmetic import Interval
+
+if TYPE_CHECKING:
+    from microdollar.learn.corpus import Corpus
 
 PARTS = {"used": "train", "held": "test"}
 """Bytes that the row was made with, and those that follow them and that it never saw."""
@@ -34,10 +38,10 @@ def run(context: Context) -> Values:
         command="microdollar claims --run all",
         progress=context.progress,
     )
-    return values_of(results)
+    return values_of(results) | _besides(context.corpus, context.folder, context.seed)
 
 
-def values_of(results: Mapping[str, Any]) -> Values:
+def values_of(results: Mapping[str, Any]) -> dict[str, Interval | str]:
     """Values by name out of ``results.json`` of the study.
 
     Random codes have the lowest and the highest of their seeds as ends; all others are one number.
@@ -57,7 +61,8 @@ def value_name(experiment: str, key: str, piece: str, part: str) -> str:
         experiment: name of the experiment.
         key: of its row.
         piece: number of training bytes.
-        part: one of :data:`PARTS`, or ``best3``: the third highest r of a neuron.
+        part: one of :data:`PARTS`, or ``best3``: the third highest r of a neuron, ``entries``: how
+            many weights r is over, ``depths``: how many steps back all is known.
     """
     plain = re.sub(r"[^a-z0-9]+", "_", key.casefold().replace(">=", "at least")).strip("_")
     return f"{experiment}_{plain}_{piece}_{part}"
@@ -78,3 +83,38 @@ def _of_row(experiment: str, row: Mapping[str, Any]) -> Iterator[tuple[str, Inte
             best = sorted((each["r"] for each in detail["top"]), reverse=True)
             called = value_name(experiment, row["key"], piece, "best3")
             yield called, Interval.of(best[2])
+        if "entries" in detail:
+            called = value_name(experiment, row["key"], piece, "entries")
+            yield called, Interval.of(float(detail["entries"]))
+        if "by_depth" in detail and experiment == "construction":
+            known = [share == 1.0 for share in detail["by_depth"]]
+            called = value_name(experiment, row["key"], piece, "depths")
+            yield called, Interval.of(float(known.index(False) if False in known else len(known)))
+
+
+def _besides(corpus: "Corpus", folder: Path, seed: int) -> dict[str, Interval | str]:
+    """What the study has no row for.
+
+    ``patterns``: pairs of 1 to 12 bytes and the next one in the first 1,024; ``ngram_weights``: of
+    the n-gram network of a million bytes; ``saturation_SLICE``: mean size of the trained states.
+    """
+    from microdollar.learn.counts.ngram.learner import NGram
+    from microdollar.learn.study.rows import Slice, Study
+
+    text = corpus.data[:1024].tobytes()
+    pairs = {text[i - k : i + 1] for k in range(1, 13) for i in range(k, len(text))}
+    network = NGram().fit(corpus.data[:1_000_000])
+    found: dict[str, Interval | str] = {
+        "patterns": Interval.of(float(len(pairs))),
+        "ngram_weights": Interval.of(float(network.parameters)),
+    }
+    for size in (1024, 1_000_000):
+        train = corpus.data[:size]
+        piece = Slice(name=str(size), train=train, test=corpus.data[size : 2 * size])
+        model = Study(slice=piece, seed=seed, models=folder / "models").trained().model
+        total = sum(
+            float(abs(states).sum(dtype="float64"))
+            for _, states in model.states_before(train, model.initial_state())
+        )
+        found[f"saturation_{size}"] = Interval.of(total / (size * model.hidden))
+    return found

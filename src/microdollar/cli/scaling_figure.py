@@ -16,33 +16,32 @@ _MOST_LINES = 5
 _STEPS = 60
 _BEYOND = 10.0
 """How far a line goes on beyond the runs."""
-_WORDS = {
+WORDS: "dict[Axis, str]" = {
     "params": "parameters",
     "tokens": "tokens learnt from",
     "flops": "floating-point operations",
 }
+"""What an axis is."""
 
 
 def draw(fits: "Sequence[tuple[Law, Sequence[Point]]]") -> str:
     """A panel for each law: loss over its axis, or over data with a line for each of some sizes."""
-    panels = [_panel(law, points) for law, points in fits]
-    said = "; ".join(
-        f"{law.name or 'runs'}: L = {law.form.formula}, "
-        + ", ".join(f"{name} {value:.4g}" for name, value in law.parameters.items())
-        for law, _ in fits
-    )
-    unit = fits[0][0].unit.replace("_", " ")
-    return scaling_svg(panels, unit=f"{unit[:1].upper()}{unit[1:]}", description=said)
+    panels = [law_panel(law, points) for law, points in fits]
+    said = "; ".join(panel.description for panel in panels)
+    return scaling_svg(panels, unit=panels[0].unit, description=said)
 
 
-def _panel(law: "Law", points: "Sequence[Point]") -> Panel:
+def law_panel(law: "Law", points: "Sequence[Point]") -> Panel:
+    """A law's line with its interval, and runs if there are any."""
     axis: Axis = law.form.axes[-1]
+    unit = law.unit.replace("_", " ")
     curves = []
     if len(law.form.axes) == 1:
         runs = [(size, point.loss) for point in points if (size := point.size(axis))]
         curves.append(_curve(law, axis, {}, runs, "law", 0))
     else:
         sizes = sorted({point.params for point in points if point.params is not None})
+        sizes = sizes or sorted(set(law.ranges["params"]))
         shown = sizes[:: -(-len(sizes) // _MOST_LINES)]
         for number, size in enumerate(shown):
             runs = [
@@ -54,7 +53,12 @@ def _panel(law: "Law", points: "Sequence[Point]") -> Panel:
                 _curve(law, axis, {"params": size}, runs, f"N = {format_si(size)}", number)
             )
     return Panel(
-        title=f"{law.name or 'Loss'}: L = {law.form.formula}", below=_WORDS[axis], curves=curves
+        title=f"{law.name or 'Loss'}: L = {law.form.formula}",
+        below=WORDS[axis],
+        curves=curves,
+        unit=f"{unit[:1].upper()}{unit[1:]}",
+        description=f"{law.name or 'runs'}: L = {law.form.formula}, "
+        + ", ".join(f"{name} {value:.4g}" for name, value in law.parameters.items()),
     )
 
 

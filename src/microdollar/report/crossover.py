@@ -84,7 +84,7 @@ def crossover_svg(study: Json) -> str:
         MissingExtraError: if matplotlib is not installed.
     """
     figure = _figure(study)
-    described = "; ".join(_sentence(pair) for pair in _marked(study)) or "No crossing is marked."
+    described = "; ".join(sentence(pair) for pair in marked(study)) or "No crossing is marked."
     return standalone_svg(
         inline_svg(
             figure,
@@ -95,7 +95,8 @@ def crossover_svg(study: Json) -> str:
     )
 
 
-def _sentence(pair: Json) -> str:
+def sentence(pair: Json) -> str:
+    """Where one layer becomes cheaper than another, in words."""
     found = _best(pair)
     return (
         f"{pair['mode']}, width {pair['width']}: {found['cheaper_after']} is cheaper than "
@@ -115,7 +116,8 @@ def _best(pair: Json) -> Json:
     return pair["predicted"] if missing else measured
 
 
-def _marked(study: Json) -> list[Json]:
+def marked(study: Json) -> list[Json]:
+    """Crossings of attention by time that are marked in the picture."""
     return [
         pair
         for pair in study["crossovers"]
@@ -125,16 +127,64 @@ def _marked(study: Json) -> list[Json]:
     ]
 
 
+def crossover_panels(study: Json, *, name: str) -> list[str]:
+    """Each mode and width as an SVG element of its own.
+
+    Args:
+        study: as for :func:`write_figure`.
+        name: prefix of ids.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
+    found = []
+    cases = dict.fromkeys((row["mode"], row["width"]) for row in study["rows"])
+    for number, (mode, width) in enumerate(cases):
+        figure = new_figure(_LEFT + _WIDTH - 20, _BELOW + _HEIGHT + _TITLE)
+        _case(figure, study, (_LEFT - 12, _BELOW, _WIDTH - 16), mode, width)
+        write(figure, _LEFT + _WIDTH - 30, 10, "positions", colour=MUTED.light, size=SMALL,
+              align="right")  # fmt: skip
+        pairs = [p for p in marked(study) if (p["mode"], p["width"]) == (mode, width)]
+        found.append(
+            inline_svg(
+                figure,
+                name=f"{name}-{number}",
+                title=f"Time of a token over length: {_PER.get(mode, mode)}, width {width}",
+                description="; ".join(map(sentence, pairs)) or "No crossing is marked.",
+            )
+        )
+    return found
+
+
+def layers_of(study: Json) -> list[str]:
+    """Names of the layers, in the order of the legend."""
+    present = dict.fromkeys(row["layer"] for row in study["rows"])
+    return [
+        *(one for one in STYLE if one in present),
+        *(one for one in present if one not in STYLE),
+    ]
+
+
+def _case(
+    figure: "Figure", study: Json, place_of: tuple[float, float, float], mode: str, width: int
+) -> None:
+    """One panel with its title, at a left and a bottom and so wide."""
+    left, bottom, wide = place_of
+    axes = panel(figure, left, bottom, wide, _HEIGHT)
+    here = [row for row in study["rows"] if (row["mode"], row["width"]) == (mode, width)]
+    _panel(axes, here, layers_of(study))
+    pairs = [pair for pair in marked(study) if (pair["mode"], pair["width"]) == (mode, width)]
+    _crossings(figure, axes, here, pairs)
+    title = f"{_PER.get(mode, mode)}, width {width}"
+    write(figure, left, bottom + _HEIGHT + 16, title, size=NORMAL)
+
+
 def _figure(study: Json) -> "Figure":
     rows: Sequence[Json] = study["rows"]
     if not rows:
         raise UsageError("no point of the grid has a time to draw.")
     modes = list(dict.fromkeys(row["mode"] for row in rows))
     widths = list(dict.fromkeys(row["width"] for row in rows))
-    layers = [
-        *(layer for layer in STYLE if any(row["layer"] == layer for row in rows)),
-        *dict.fromkeys(row["layer"] for row in rows if row["layer"] not in STYLE),
-    ]
     wide = max(_LEFT + len(modes) * (_WIDTH + _LEFT) - _LEFT + _GAP, 620.0)
     high = _TOP + len(widths) * (_HEIGHT + _BELOW + _TITLE)
     figure = new_figure(wide, high)
@@ -145,16 +195,8 @@ def _figure(study: Json) -> "Figure":
         for column, mode in enumerate(modes):
             left = _LEFT + column * (_WIDTH + _LEFT)
             bottom = high - _TOP - (line + 1) * (_HEIGHT + _TITLE) - line * _BELOW
-            axes = panel(figure, left, bottom, _WIDTH, _HEIGHT)
-            here = [row for row in rows if (row["mode"], row["width"]) == (mode, width)]
-            _panel(axes, here, layers)
-            pairs = [
-                pair for pair in _marked(study) if (pair["mode"], pair["width"]) == (mode, width)
-            ]
-            _crossings(figure, axes, here, pairs)
-            title = f"{_PER.get(mode, mode)}, width {width}"
-            write(figure, left, bottom + _HEIGHT + 16, title, size=NORMAL)
-    handles = [(_handle(layer), layer) for layer in layers]
+            _case(figure, study, (left, bottom, _WIDTH), mode, width)
+    handles = [(_handle(layer), layer) for layer in layers_of(study)]
     ring = _ring_handle()
     legend(figure, [*handles, (ring, f"crosses {_OVERTAKEN}")], left=16, top=56, rows=2)
     return figure

@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING
 
 from microdollar.report import canvas
-from microdollar.report.canvas import NORMAL, PIXELS_PER_INCH, SMALL
+from microdollar.report.canvas import NORMAL, PIXELS_PER_INCH
 from microdollar.report.facts import (
     SECONDS,
     Measure,

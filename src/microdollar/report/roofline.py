@@ -53,16 +53,11 @@ def roofline_svg(title: str, ceilings: Sequence[Ceiling], points: Sequence[Roofl
         MissingExtraError: if matplotlib is not installed.
     """
     figure = roofline_figure(title, ceilings, points)
-    lines = (
-        f"{one.name} ({one.group}): {format_si(one.flops_per_second)}FLOP/s at "
-        f"{one.intensity:.3g} FLOP/byte"
-        for one in _ends(points)
-    )
     element = inline_svg(
         figure,
         name="roofline",
         title=f"Roofline of {title}",
-        description="; ".join(lines),
+        description=described(points),
         tooltips={_gid(point): _tooltip(point, ceilings) for point in points},
     )
     return standalone_svg(element)
@@ -98,7 +93,7 @@ def roofline_figure(
         row, column = divmod(number, columns)
         left = margin + column * (_WIDTH + _GAP)
         bottom = top - _TOP - row * (_HEIGHT + _GAP) - _HEIGHT
-        _panel(figure, left, bottom, group, ceilings, members, spans)
+        _panel(figure, (left, bottom, _WIDTH, _HEIGHT), group, ceilings, members, spans)
     present = dict.fromkeys(point.family for point in points)
     canvas.legend(
         figure,
@@ -108,6 +103,53 @@ def roofline_figure(
         rows=1,
     )
     return figure
+
+
+def roofline_panels(
+    title: str,
+    ceilings: Sequence[Ceiling],
+    points: Sequence[RooflinePoint],
+    *,
+    width: float,
+    name: str,
+) -> list[str]:
+    """Each group as an SVG element of its own, so many CSS pixels wide.
+
+    Args:
+        title: what machine it is.
+        ceilings: at least one of arithmetic and one of bytes.
+        points: with operations, bytes and seconds above zero.
+        width: CSS pixels.
+        name: prefix of ids.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
+    spans = _spans(ceilings, points)
+    found = []
+    for number, group in enumerate(dict.fromkeys(point.group for point in points)):
+        members = [point for point in points if point.group == group]
+        figure = canvas.new_figure(width, _HEIGHT)
+        _panel(figure, (0.0, 0.0, width, _HEIGHT), group, ceilings, members, spans)
+        found.append(
+            inline_svg(
+                figure,
+                name=f"{name}-{number}",
+                title=f"Roofline of {title}: {group}",
+                description=described(members),
+                tooltips={_gid(point): _tooltip(point, ceilings) for point in members},
+            )
+        )
+    return found
+
+
+def described(points: Sequence[RooflinePoint]) -> str:
+    """The largest of each name, in words."""
+    return "; ".join(
+        f"{one.name} ({one.group}): {format_si(one.flops_per_second)}FLOP/s at "
+        f"{one.intensity:.3g} FLOP/byte"
+        for one in _ends(points)
+    )
 
 
 def _ends(points: Sequence[RooflinePoint]) -> list[RooflinePoint]:
@@ -132,14 +174,14 @@ def _spans(
 
 def _panel(
     figure: "Figure",
-    left: float,
-    bottom: float,
+    place_of: tuple[float, float, float, float],
     group: str,
     ceilings: Sequence[Ceiling],
     points: Sequence[RooflinePoint],
     spans: tuple[float, float, float, float],
 ) -> None:
-    wide, tall = _WIDTH - _LEFT - 8, _HEIGHT - _BELOW - _TITLE
+    left, bottom, width, height = place_of
+    wide, tall = width - _LEFT - 8, height - _BELOW - _TITLE
     axes = canvas.panel(figure, left + _LEFT, bottom + _BELOW, wide, tall)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -152,12 +194,12 @@ def _panel(
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_formatter(lambda _value, _position: "")
     head = group[:1].upper() + group[1:]
-    canvas.write(figure, left, bottom + _HEIGHT - 10, head, bold=True, size=SMALL)
+    canvas.write(figure, left, bottom + height - 10, head, bold=True, size=SMALL)
     canvas.write(
         figure, left + _LEFT + wide / 2, bottom + 10, "operations for each byte moved",
         colour=MUTED.light, size=SMALL, align="center",
     )  # fmt: skip
-    inside = Box(left + _LEFT + 2, bottom + _BELOW + 2, left + _WIDTH - 10,
+    inside = Box(left + _LEFT + 2, bottom + _BELOW + 2, left + width - 10,
                  bottom + _BELOW + tall - 2)  # fmt: skip
     where = Pixels(spans, left + _LEFT, bottom + _BELOW, wide, tall)
     marks = [square(where.point(point), _MARK) for point in points]

@@ -51,6 +51,10 @@ class Panel:
     curves: Sequence[Curve]
     tick: Callable[[float], str] | None = None
     """Words of a tick; None for numbers with prefixes."""
+    unit: str = ""
+    """Of the losses, in words, where each panel has its own."""
+    description: str = ""
+    """What it shows, for those who can't see it."""
 
 
 def scaling_svg(panels: Sequence[Panel], *, unit: str, description: str) -> str:
@@ -71,27 +75,66 @@ def scaling_svg(panels: Sequence[Panel], *, unit: str, description: str) -> str:
     height = _HEIGHT + _TOP + _BELOW
     # The same loss is at the same height in every panel.
     losses = [loss for panel in panels for curve in panel.curves for loss in _losses(curve)]
+    span = (min(losses), max(losses))
     for number, panel in enumerate(panels):
         left = number * (_WIDTH + _GAP)
-        canvas.write(figure, left, height - 12, panel.title, bold=True, size=NORMAL)
-        canvas.write(figure, left, height - 32, unit, colour=MUTED.light, size=SMALL)
-        axes = canvas.panel(figure, left + _LEFT, _BELOW, _WIDTH - _LEFT - _NAMES, _HEIGHT)
-        _draw(figure, axes, panel, min(losses), max(losses))
-        middle = left + _LEFT + (_WIDTH - _LEFT - _NAMES) / 2
-        canvas.write(
-            figure, middle, 12, panel.below, align="center", colour=MUTED.light, size=SMALL
-        )
+        _place(figure, panel, unit, (left, _WIDTH, height), span, _NAMES)
     svg = inline_svg(
         figure, name="scaling", title="Loss against size: runs and laws", description=description
     )
     return standalone_svg(svg)
 
 
+def scaling_panel(panel: Panel, *, width: float, names: float, name: str) -> str:
+    """One panel as an SVG element, with an axis of losses of its own.
+
+    Args:
+        panel: with something to draw.
+        width: CSS pixels.
+        names: of these, for the names of the curves.
+        name: prefix of ids.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
+    height = _HEIGHT + _TOP + _BELOW
+    figure = canvas.new_figure(width, height)
+    losses = [loss for curve in panel.curves for loss in _losses(curve)]
+    _place(figure, panel, panel.unit, (0.0, width, height), (min(losses), max(losses)), names)
+    return inline_svg(
+        figure,
+        name=name,
+        title=f"{panel.title}: loss over {panel.below}",
+        description=panel.description,
+    )
+
+
+def _place(
+    figure: "Figure",
+    panel: Panel,
+    unit: str,
+    where: tuple[float, float, float],
+    span: tuple[float, float],
+    names: float,
+) -> None:
+    """A panel from a left edge on, so wide, below the top of the figure."""
+    left, width, height = where
+    title = canvas.shortened(figure, panel.title, NORMAL, width - 4)
+    canvas.write(figure, left, height - 12, title, bold=True, size=NORMAL)
+    canvas.write(figure, left, height - 32, unit, colour=MUTED.light, size=SMALL)
+    axes = canvas.panel(figure, left + _LEFT, _BELOW, width - _LEFT - names, _HEIGHT)
+    _draw(figure, axes, panel, *span, names)
+    middle = left + _LEFT + (width - _LEFT - names) / 2
+    canvas.write(figure, middle, 12, panel.below, align="center", colour=MUTED.light, size=SMALL)
+
+
 def _losses(curve: Curve) -> list[float]:
     return [loss for _, loss in (*curve.runs, *curve.others)] + [loss for _, loss, *_ in curve.line]
 
 
-def _draw(figure: "Figure", axes: "Axes", panel: Panel, least: float, most: float) -> None:
+def _draw(
+    figure: "Figure", axes: "Axes", panel: Panel, least: float, most: float, names: float
+) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(least / 1.03, most * 1.03)
@@ -111,7 +154,7 @@ def _draw(figure: "Figure", axes: "Axes", panel: Panel, least: float, most: floa
     decades = _decades(min(sizes) / 1.3, max(sizes) * 1.3)
     axes.set_xticks(decades, [(panel.tick or _short)(decade) for decade in decades])
     axes.set_xticks([], minor=True)
-    _name(figure, axes, panel.curves)
+    _name(figure, axes, panel.curves, names)
 
 
 def _draw_curve(axes: "Axes", curve: Curve) -> None:
@@ -138,7 +181,7 @@ def _draw_curve(axes: "Axes", curve: Curve) -> None:
             )
 
 
-def _name(figure: "Figure", axes: "Axes", curves: Sequence[Curve]) -> None:
+def _name(figure: "Figure", axes: "Axes", curves: Sequence[Curve], names: float) -> None:
     """Each curve's name at the right, beside where it ends."""
     right = float(axes.transAxes.transform((1, 0))[0])
     ends = []
@@ -159,7 +202,7 @@ def _name(figure: "Figure", axes: "Axes", curves: Sequence[Curve]) -> None:
             clip_on=False,
             zorder=1,
         )
-        text = canvas.shortened(figure, curve.name, SMALL, _NAMES - 22)
+        text = canvas.shortened(figure, curve.name, SMALL, names - 22)
         canvas.write(
             figure,
             (right + 18) * pixels,

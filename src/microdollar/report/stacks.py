@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from microdollar.report import canvas
 from microdollar.report.canvas import NORMAL, SMALL
-from microdollar.report.theme import INK, MUTED, PAPER, RULE, Colour
+from microdollar.report.theme import INK, PAPER, RULE, Colour
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 _BAR, _STEP, _BELOW = 20.0, 34.0, 30.0
 _NARROW_STEP = 48.0
@@ -26,6 +28,8 @@ class Stack:
     """What, how much, and its colour; in the order in which they are drawn."""
     total: str
     """What stands at its end."""
+    start: float = 0.0
+    """Where it begins: a step of a waterfall begins where the one before it ends."""
     low: float | None = None
     """Ends of the interval of the sum."""
     high: float | None = None
@@ -66,7 +70,7 @@ def stacked(
     right = 8 + max(canvas.text_size(figure, stack.total, SMALL)[0] for stack in stacks)
     across = width - left - right - 10
     axes = canvas.panel(figure, left + 10 * (not narrow), _BELOW, across, step * len(stacks))
-    sums = [sum(size for _, size, _ in stack.parts) for stack in stacks]
+    sums = [stack.start + sum(size for _, size, _ in stack.parts) for stack in stacks]
     ends = [*sums, *(stack.high for stack in stacks if stack.high)]
     shown = limit if limit and limit[0] <= 3 * max(ends) else None
     most = max([*ends, *([shown[0]] if shown else [])]) or 1.0
@@ -94,8 +98,8 @@ def stacked(
     return figure
 
 
-def _bar(axes, stack, middle, thick) -> None:
-    start = 0.0
+def _bar(axes: "Axes", stack: Stack, middle: float, thick: float) -> None:
+    start = stack.start
     for _, size, colour in stack.parts:
         if size > 0:
             axes.barh(
@@ -110,7 +114,7 @@ def _bar(axes, stack, middle, thick) -> None:
                       linewidth=1.2, zorder=3)  # fmt: skip
 
 
-def _round_ticks(count: int):
+def _round_ticks(count: int) -> "MaxNLocator":
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=count, steps=[1, 2, 2.5, 5, 10])

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from microdollar.report.theme import COLOURS
+from microdollar.report.theme import COLOURS, FILE_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,8 +77,8 @@ def standalone_svg(element: str, *, margin: float = 16) -> str:
         element: the ``<svg>`` element.
         margin: CSS pixels of background around it.
     """
-    light = "".join(f"--{colour.name}:{colour.light};" for colour in COLOURS)
-    dark = "".join(f"--{colour.name}:{colour.dark};" for colour in COLOURS)
+    light = "".join(f"--{colour.name}:{colour.light};" for colour in FILE_COLOURS)
+    dark = "".join(f"--{colour.name}:{colour.dark};" for colour in FILE_COLOURS)
     style = (
         f"<style>svg{{{light}background:var(--paper);"
         "font-family:system-ui,-apple-system,'Segoe UI',sans-serif}"

@@ -29,8 +29,11 @@ ALERT = Colour(name="alert", light="#b3261e", dark="#ff9a8d")
 COUNTED = Colour(name="counted", light="#0b7264", dark="#4fd0b4")
 TRAINED = Colour(name="trained", light="#6a3fc0", dark="#bda6ff")
 COMPRESSOR = Colour(name="compressor", light="#96580a", dark="#efb25a")
+BLUE = Colour(name="blue", light="#1f6fb2", dark="#7cc0f5")
 
-COLOURS = (PAPER, PANEL, INK, MUTED, RULE, STEP, ALERT, COUNTED, TRAINED, COMPRESSOR)
+FILE_COLOURS = (PAPER, PANEL, INK, MUTED, RULE, STEP, ALERT, COUNTED, TRAINED, COMPRESSOR)
+"""Of pictures that are files of their own."""
+COLOURS = (*FILE_COLOURS, BLUE)
 
 KIND_COLOUR: dict[Kind, Colour] = {
     "counted": COUNTED,

@@ -7,7 +7,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         Experiment(
             name="hashes",
-            title="codes of the shift register's hash, and what its states hold",
+            title="the network in numbers: its weights, the codes of its hashes",
             home="hashes:run",
             fast=True,
         ),

@@ -68,6 +68,11 @@ def value_name(experiment: str, key: str, piece: str, part: str) -> str:
     return f"{experiment}_{plain}_{piece}_{part}"
 
 
+def patterns(text: bytes, longest: int) -> int:
+    """How many different pairs of 1 to ``longest`` bytes and the byte after them a text has."""
+    return len({text[i - k : i + 1] for k in range(1, longest + 1) for i in range(k, len(text))})
+
+
 def _of_row(experiment: str, row: Mapping[str, Any]) -> Iterator[tuple[str, Interval | str]]:
     for piece, found in row["values"].items():
         detail = found["detail"]
@@ -101,11 +106,9 @@ def _besides(corpus: "Corpus", folder: Path, seed: int) -> dict[str, Interval | 
     from microdollar.learn.counts.ngram.learner import NGram
     from microdollar.learn.study.rows import Slice, Study
 
-    text = corpus.data[:1024].tobytes()
-    pairs = {text[i - k : i + 1] for k in range(1, 13) for i in range(k, len(text))}
     network = NGram().fit(corpus.data[:1_000_000])
     found: dict[str, Interval | str] = {
-        "patterns": Interval.of(float(len(pairs))),
+        "patterns": Interval.of(float(patterns(corpus.data[:1024].tobytes(), 12))),
         "ngram_weights": Interval.of(float(network.parameters)),
     }
     for size in (1024, 1_000_000):

@@ -189,3 +189,10 @@ def test_the_query_is_read_back():
     from urllib.parse import parse_qsl
 
     assert Form.read(parse_qsl(first.query("b-")), "b-") == first
+
+
+def test_emptied_fields_leave_all_to_the_model_or_the_plan():
+    filled = {"device": "l4", "tokens": "1G", "zero": "1"}
+    assert Form({"model": "gpt2", **filled}).cleared() == Form({"model": "gpt2", "device": "l4"})
+    plan = Form({"model": "rl-token-compression"})
+    assert Form({**plan.values, **filled}).cleared() == plan

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from microdollar.errors import MicrodollarError
+from microdollar.errors import MicrodollarError, MissingExtraError
 from microdollar.report.theme import COLOURS
 from microdollar.run.device import THIS, find_device, has_calibration
 from microdollar.run.estimate import estimate
@@ -41,6 +41,7 @@ PREFIXES = ("", "b-")
 """Of the names of the first and the second plan's fields."""
 LONGEST_LINK = 4000
 """Characters of an address that is still one to keep; beyond, there is none."""
+_CLEAR = tuple(f"{prefix}clear" for prefix in PREFIXES)
 _MOST_FIELDS = 200
 _GROUPS = {
     "run": (COUNT, *RUN),
@@ -141,6 +142,8 @@ def _forms(pairs: list[tuple[str, str]], typed: dict[str, str]) -> tuple[list[Fo
     if not any(form.values for form in forms):
         forms[0] = Form(FIRST)
     compare, asked = typed.get("compare") == "on", typed.get("do", "")
+    if asked in _CLEAR:
+        forms[_CLEAR.index(asked)] = forms[_CLEAR.index(asked)].cleared()
     if asked == "compare":
         return [forms[0], forms[0]], True
     if asked == "single" or not compare:
@@ -196,7 +199,10 @@ def _read(*path: str) -> str:
 
 @cache
 def _templates() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise MissingExtraError("jinja2", "ui", "the planner page") from error
 
     return Environment(
         loader=PackageLoader("microdollar.ui"),

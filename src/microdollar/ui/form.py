@@ -97,6 +97,12 @@ class Form:
         """
         return {field.name: _parsed(field, self[field.name]) for field in self.asked()}
 
+    def cleared(self) -> "Form":
+        """The same model with every option left to it; a plan also has a device of its own."""
+        of_a_plan = self.pasted or self["model"].casefold() in list_plans()
+        kept = [name for name in _OWN if name != "device" or not of_a_plan]
+        return Form({name: self[name] for name in kept if self[name]})
+
     def query(self, prefix: str = "") -> str:
         """The same as the query of an address, without what is usual."""
         usual = {"source": "name", "task": "train"}

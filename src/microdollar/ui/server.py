@@ -76,18 +76,13 @@ def _listening(family: socket.AddressFamily, address: str, port: int) -> socket.
     return found
 
 
-def serve(sockets: list[socket.socket], ready: Callable[[str], None]) -> None:
-    """Serve the page until interrupted; returns then.
-
-    Args:
-        sockets: of :func:`open_sockets`.
-        ready: told the page's address once it answers.
+def configuration(port: int) -> uvicorn.Config:
+    """How the page is served: quietly, over plain HTTP/1.1, to few at once.
 
     Raises:
         MissingExtraError: if jinja2 is not installed.
     """
-    port = sockets[0].getsockname()[1]
-    config = uvicorn.Config(
+    return uvicorn.Config(
         create_app(port),
         http=Patient,
         ws="none",
@@ -101,7 +96,20 @@ def serve(sockets: list[socket.socket], ready: Callable[[str], None]) -> None:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+
+
+def serve(sockets: list[socket.socket], ready: Callable[[str], None]) -> None:
+    """Serve the page until interrupted; returns then.
+
+    Args:
+        sockets: of :func:`open_sockets`.
+        ready: told the page's address once it answers.
+
+    Raises:
+        MissingExtraError: if jinja2 is not installed.
+    """
+    port = sockets[0].getsockname()[1]
+    server = uvicorn.Server(configuration(port))
 
     async def run() -> None:
         task = asyncio.ensure_future(server.serve(sockets=sockets))

@@ -27,18 +27,16 @@ def plan_toml(plan: TrainingPlan | ServingPlan) -> str:
             {**entry, "model": _model(other.model)}
             for entry, other in zip(table["others"], plan.others, strict=True)
         ]
-        rest = {key: table[key] for key in ("stack", "pue", "region") if key in table}
-        work = {"train": table["train"], "others": table["others"]}
+        names = ("stack", "pue", "region", "train", "others")
+        work = {name: table[name] for name in names if name in table}
     else:
-        rest = {}
         given = {field.name: getattr(plan, field.name) for field in fields(plan)}
         left_out = ("model", "device", "layout")
         work = {"serve": {key: value for key, value in given.items() if key not in left_out}}
     layout = {field.name: getattr(plan.layout, field.name) for field in fields(Layout)}
-    parts: dict[str, Any] = {
+    parts = {
         "model": _model(plan.model),
         "device": plan.device,
-        **rest,
         **work,
         "layout": _changed(layout, Layout),
     }

@@ -16,7 +16,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             title="weights from counts, every experiment at three sizes",
             home="study:run",
             corpus_bytes=1_200_000,
-            minutes=20,
+            minutes=25,
             needs=("model", "data"),
         ),
         Experiment(

@@ -196,7 +196,7 @@ ROWS: tuple[Row, ...] = (
         key=("substitution", "all Hebbian"),
         section="3, 9",
         says="With all matrices taken from statistics the network needs this many bits per byte",
-        also=(("its own W_y kept in the scale", ("dynamics", "Hebbian dynamics, own W_y")),),
+        also=(("computed as in section 9", ("dynamics", "Hebbian dynamics, own W_y")),),
     ),
     Row(
         id="4/codes-right",

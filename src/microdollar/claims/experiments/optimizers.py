@@ -80,7 +80,7 @@ def _shapes() -> Iterator[tuple[int, ...]]:
 def _steps(context: Context) -> Part:
     import torch
 
-    from microdollar.claims.experiments.listing import Listing
+    from microdollar.claims.experiments.listing_torch import Listing
     from microdollar.learn.optim import Collins, optimizer_state_bytes
 
     threads = torch.get_num_threads()
@@ -96,12 +96,13 @@ def _steps(context: Context) -> Part:
                 one.grad = grad
             return made
 
-        sketch = {"m_state": "sketch", "v_state": "sketch", "compression": 32}
         optimizers = {
             "adamw": torch.optim.AdamW(parameters(), fused=True),
             "collins": Collins(parameters()),
             "mini": Collins.mini(parameters()),
-            "sketch": Collins(parameters(), exact_below=0, **sketch),
+            "sketch": Collins(
+                parameters(), m_state="sketch", v_state="sketch", compression=32, exact_below=0
+            ),
         }
         listing = Listing(parameters(), compression=COMPRESSION, seed=context.seed)
         runs: dict[str, Callable[[], object]] = {n: one.step for n, one in optimizers.items()}

@@ -41,8 +41,8 @@ class Listing:
     @property
     def state_bytes(self) -> int:
         """Of all arrays that are kept between steps."""
-        arrays = sum(one.nbytes for one in (*self.places, *self.signs))
-        return arrays + sum(one.nbytes for pair in self.sketches for one in pair)
+        hashes = sum(one.nbytes for one in self.places) + sum(one.nbytes for one in self.signs)
+        return hashes + sum(one.nbytes for pair in self.sketches for one in pair)
 
     @torch.no_grad()
     def step(self, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> None:

@@ -80,7 +80,7 @@ def _shapes() -> Iterator[tuple[int, ...]]:
 def _steps(context: Context) -> Part:
     import torch
 
-    from microdollar.claims.experiments.listing_torch import Listing
+    from microdollar.claims.experiments.listing import Listing
     from microdollar.learn.optim import Collins, optimizer_state_bytes
 
     threads = torch.get_num_threads()

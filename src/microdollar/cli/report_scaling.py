@@ -3,8 +3,9 @@
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from microdollar.cli.scaling_figure import WORDS, law_panel
 from microdollar.errors import UsageError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from microdollar.report.sources import Content
 
 MOST_PANELS = 8
-"""Laws of one file that are drawn; the others are said to be left out."""
+"""Drawings of one file of laws; that others are left out is said."""
 _GROUPS = ("learner", "family", "group", "model")
 """Columns whose values are runs of their own each, the first that a file has."""
 _MOST_GROUPS = 5
@@ -47,12 +48,43 @@ def curves_of(content: "Content") -> None:
             content.refused.append((name, str(error)))
             content.read = [one for one in content.read if one[0] != name]
             continue
-        for law in read[:MOST_PANELS]:
-            content.curves.append(law_panel(law, runs.get(law.name, ())))
-        if len(read) > MOST_PANELS:
-            left = f"{len(read) - MOST_PANELS} laws beyond {MOST_PANELS} are not drawn"
+        made = _law_panels(read, runs)
+        content.curves += made[:MOST_PANELS]
+        if len(made) > MOST_PANELS:
+            left = f"{len(made) - MOST_PANELS} laws beyond {MOST_PANELS} are not drawn"
             content.refused.append((name, left))
     content.curves += panels
+
+
+def _law_panels(laws: "Sequence[Law]", runs: "Mapping[str, Sequence[Point]]") -> list[Panel]:
+    """A panel for each law of two sizes; those of one size of the same kind are in one."""
+    panels = []
+    alike: dict[tuple[Axis, str], list[Panel]] = {}
+    for law in laws:
+        panel = law_panel(law, runs.get(law.name, ()))
+        if len(law.form.axes) > 1:
+            panels.append(panel)
+            continue
+        mine = alike.setdefault((law.form.axes[0], law.unit), [])
+        number = len(mine)
+        curve = replace(
+            panel.curves[0],
+            name=law.name or "law",
+            colour=COLOURS[number % len(COLOURS)],
+            marker=marker(number),
+        )
+        mine.append(replace(panel, curves=[curve]))
+    for (axis, _), mine in alike.items():
+        first = mine[0]
+        if len(mine) > 1:
+            first = replace(
+                first,
+                title=f"{len(mine)} laws over {WORDS[axis]}",
+                curves=[panel.curves[0] for panel in mine],
+                description="; ".join(panel.description for panel in mine),
+            )
+        panels.append(first)
+    return panels
 
 
 def _read_laws(laws: object) -> "list[Law]":

@@ -54,7 +54,7 @@ def _one_size(text: Node, size: int, rows: list[Node]) -> Results:
             "rows": [
                 plain_row(
                     learner=row.text("learner"),
-                    label=row.text("job").replace("@", ", ").replace("xngram", "x n-gram's time"),
+                    label=row.text("job").replace("@", " at ").replace("xngram", "× n-gram"),
                     kind="trained" if row.text("learner") in _BY_GRADIENT else "counted",
                     test=row.number_or_none("bits_per_byte"),
                     adaptive=row.number_or_none("adaptive_bits_per_byte")

@@ -26,6 +26,12 @@ class Box:
         height = min(self.y1, other.y1) - max(self.y0, other.y0)
         return max(width, 0.0) * max(height, 0.0)
 
+    def touches(self, other: "Box") -> bool:
+        """Whether both cover some area; cheaper than to say how much."""
+        return (
+            self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
+        )
+
     def inside(self, other: "Box") -> bool:
         """Whether all of it lies within ``other``."""
         return (
@@ -101,7 +107,7 @@ def _candidates(anchor: tuple[float, float], size: tuple[float, float]) -> list[
 
 
 def _free(box: Box, others: Sequence[Box]) -> bool:
-    return all(box.overlap(other) == 0 for other in others)
+    return not any(box.touches(other) for other in others)
 
 
 def _penalty(
@@ -110,7 +116,7 @@ def _penalty(
     lines: Sequence[Box],
     box: Box,
 ) -> float:
-    crossed = sum(box.overlap(line) > 0 for line in lines)
+    crossed = sum(map(box.touches, lines))
     # To the right of the mark reads best; a little is given up for it.
     sideways = 0.0 if box.x0 >= anchor[0] else 2.0
     own = box.distance(*anchor)

@@ -28,6 +28,7 @@ from microdollar.report.sections.predictions import (
     predictions_section,
 )
 from microdollar.report.sources import Content
+from microdollar.report.svg import compact
 from microdollar.report.theme import COLOURS
 
 Progress = Callable[[float, float, str], None]
@@ -65,6 +66,7 @@ def render_report(content: Content, *, progress: Progress | None = None) -> str:
     """
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
+        from markupsafe import Markup
     except ImportError as error:
         raise MissingExtraError("jinja2", "report", "the report") from error
 
@@ -77,6 +79,7 @@ def render_report(content: Content, *, progress: Progress | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["svg"] = lambda text: Markup(compact(text))
     script = (files("microdollar.report") / "templates" / "report.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     groups = grouped(content.comparisons)
@@ -141,7 +144,7 @@ def _lede(content: Content, pairs: Sequence[Pair], sections: Sequence[Section]) 
     if inside := inside_text(pairs):
         parts.append(f"Of the measurements here, {inside} fell inside their predicted interval.")
     # The first sentence of a section says what it found.
-    told = {"plan", "crossover", "claims"}
+    told = {"crossover", "claims"} if len(content.plans) > 1 else {"plan", "crossover", "claims"}
     parts += [section.says[0] for section in sections if section.key in told and section.says]
     return " ".join(parts)
 

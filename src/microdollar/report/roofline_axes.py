@@ -123,7 +123,14 @@ def _write_on(
             box.inside(inside) for box in boxes
         ):
             continue
-        hits = sum(box.overlap(other) > 0 for box in boxes for other in taken)
+        around = Box(
+            min(box.x0 for box in boxes),
+            min(box.y0 for box in boxes),
+            max(box.x1 for box in boxes),
+            max(box.y1 for box in boxes),
+        )
+        near = [other for other in taken if around.touches(other)]
+        hits = sum(box.touches(other) for box in boxes for other in near)
         if best is None or hits < best[0]:
             best = (hits, boxes, start)
         if not hits:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _FONT = re.compile(r"font: (?:(\w+) )?([\d.]+)px [^;\"]+")
 _FAMILY = re.compile(r"font-family: [^;\"]+(; ?)?")
 _TAG = re.compile(r"<[^>]*>")
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _OPENING = re.compile(r"<svg [^>]*>")
@@ -68,6 +69,11 @@ def inline_svg(
         f'<desc id="{name}-desc">{escape(description)}</desc>'
     )
     return _OPENING.sub(lambda _: opening, body, count=1).strip()
+
+
+def compact(element: str) -> str:
+    """The element with coordinates of two decimals, which no eye tells from six."""
+    return _TAG.sub(lambda tag: _DECIMALS.sub(r"\1", tag[0]), element)
 
 
 def standalone_svg(element: str, *, margin: float = 16) -> str:

@@ -61,7 +61,7 @@ def frontier_section(comparisons: Sequence[Comparison]) -> Section | None:
             )
         )
     learners = sum(len(one.rows) for one in groups)
-    says = [headline(first), _on_frontier(first)]
+    says = [_on_frontier(first)]
     if others:
         says.append(
             f"The picture is of {about(first)}; {learners} rows were read in all, "
@@ -90,10 +90,10 @@ def grouped(comparisons: Sequence[Comparison]) -> list[Results]:
         else:
             groups[key] = one
 
-    def order(one: Results) -> tuple[bool, int, int]:
-        # A comparison that also predicted says most, so it stands first.
-        predicted = any(row.predicted is not None for row in one.rows)
-        return (not predicted, -len(points(one)[0]), -one.corpus.train_bytes)
+    def order(one: Results) -> tuple[int, int, int]:
+        # That with the most ways to learn says most, so it stands first.
+        ways = {row.learner for row in one.rows if row.kind != "compressor"}
+        return (-len(ways), -len(points(one)[0]), -one.corpus.train_bytes)
 
     return sorted(groups.values(), key=order)
 
@@ -110,8 +110,9 @@ def _on_frontier(results: Results) -> str:
     for evaluation in ("frozen", "adaptive"):
         best = frontier(drawn, evaluation)  # type: ignore[arg-type]
         if best:
-            names = ", ".join(dict.fromkeys(results.rows[p.row].label for p in best))
-            said.append(f"no {evaluation} score is both better and cheaper than those of {names}")
+            names = list(dict.fromkeys(results.rows[p.row].label for p in best))
+            those = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+            said.append(f"no {evaluation} score is both better and cheaper than those of {those}")
     text = "; ".join(said)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 

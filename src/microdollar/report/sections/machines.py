@@ -23,6 +23,8 @@ from microdollar.units import format_bytes, format_seconds, format_si
 
 WIDE, NARROW = 512.0, 350.0
 """Drawings two beside each other, and on a narrow page."""
+MIDDLE = 410.0
+"""A drawing that serves both."""
 
 Roofline = tuple[str, Sequence[Ceiling], Sequence[RooflinePoint]]
 Json = Mapping[str, Any]
@@ -112,10 +114,7 @@ def scaling_section(panels: Sequence[Panel]) -> Section | None:
     says = f"{len(laws)} {'law' if len(laws) == 1 else 'laws'} of the loss over size"
     says += f", and {runs:,} runs." if runs else "."
     drawings = [
-        Drawing(
-            wide=scaling_panel(panel, width=WIDE, names=132, name=f"scaling-{n}-wide"),
-            narrow=scaling_panel(panel, width=NARROW, names=104, name=f"scaling-{n}-narrow"),
-        )
+        Drawing(wide=scaling_panel(panel, width=MIDDLE, names=112, name=f"scaling-{n}"))
         for n, panel in enumerate(panels)
     ]
     lines = [

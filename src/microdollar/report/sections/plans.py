@@ -1,6 +1,6 @@
 """What a plan will cost: where its time and dollars go, and its memory with each optimizer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from microdollar.cost import Quantity
 from microdollar.report.blocks import Block, Cell, Drawing, Picture, Section, Table, Text, row
@@ -34,6 +34,9 @@ _MEMORY: dict[str, Colour] = {
 _WORST = ALERT
 """Of what is held at the worst moment: logits, loss, recomputation."""
 _STEPS = "steps"
+_HOW = "Each bar begins where the one above it ends; a part's dollars are its share of the time."
+_DURATIONS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"))
+_SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def waterfall_section(plans: Sequence[PlanCost]) -> Section | None:
@@ -41,14 +44,17 @@ def waterfall_section(plans: Sequence[PlanCost]) -> Section | None:
     if not plans:
         return None
     blocks: list[Block] = []
+    says = (_sentence(plans[0]), _largest(plans[0]), _HOW)
+    if len(plans) > 1:
+        says = (f"Where the time and dollars of {len(plans)} plans go. {_HOW}",)
     for number, plan in enumerate(plans):
-        said = Text(head=_name(plan), lines=(_sentence(plan),)) if len(plans) > 1 else None
-        blocks += [said] if said else []
+        if len(plans) > 1:
+            blocks.append(Text(head=_name(plan), lines=(_sentence(plan), _largest(plan))))
         blocks.append(_waterfall(plan, f"waterfall-{number}"))
     return Section(
         key="plan",
-        title="Where a plan's time and dollars go",
-        says=(_sentence(plans[0]), _largest(plans[0])),
+        title="Cost of a plan",
+        says=says,
         blocks=tuple(blocks),
     )
 
@@ -66,7 +72,7 @@ def memory_section(plans: Sequence[PlanCost]) -> Section | None:
         key="memory",
         title="Memory of each optimizer",
         says=(
-            _least(plans[0]),
+            *([_least(plans[0])] if len(plans) == 1 else []),
             "Bytes of live tensors on the fullest device, at the worst moment of a step. Moments "
             "stand together with the float32 copy of the weights, where one is kept.",
         ),
@@ -97,7 +103,7 @@ def _sentence(plan: PlanCost) -> str:
     )
 
 
-def _between(quantity: Quantity, write) -> str:  # type: ignore[no-untyped-def]
+def _between(quantity: Quantity, write: Callable[[float], str]) -> str:
     interval = interval_text(quantity, write)
     return f" ({interval})" if interval else ""
 
@@ -106,10 +112,7 @@ def _largest(plan: PlanCost) -> str:
     parts = _parts(plan)
     name, seconds = max(parts, key=lambda part: part[1])
     share = seconds / sum(size for _, size in parts)
-    return (
-        f"The largest part is {name}, {100 * share:.0f} % of it. Each bar begins where the one "
-        "above it ends; a part's dollars are its share of the time."
-    )
+    return f"The largest part is {name}, {100 * share:.0f} % of the time."
 
 
 def _parts(plan: PlanCost) -> list[tuple[str, float]]:
@@ -143,22 +146,23 @@ def _merged(parts: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
 def _waterfall(plan: PlanCost, key: str) -> Picture:
     parts = _parts(plan)
     total = sum(size for _, size in parts)
+    unit, word = _unit(total, _DURATIONS)
     stacks, lines, start = [], [], 0.0
     for name, size in parts:
         colour = COMPRESSOR if name in {n for n, _ in plan.run_parts} else TRAINED
         money = _money(plan, size / total)
         text = f"{format_seconds(size)}{f' · {money}' if money else ''}"
-        stacks.append(Stack(name=name, parts=((name, size, colour),), total=text, start=start))
+        bar = Stack(name=name, parts=((name, size / unit, colour),), total=text, start=start / unit)
+        stacks.append(bar)
         lines.append(row(name, format_seconds(size), money or "–", f"{100 * size / total:.1f} %"))
         start += size
     money = _money(plan, 1.0)
     text = f"{format_seconds(total)}{f' · {money}' if money else ''}"
-    stacks.append(Stack(name="in all", parts=(("all", total, COUNTED),), total=text))
+    stacks.append(Stack(name="in all", parts=(("all", total / unit, COUNTED),), total=text))
     lines.append(row("in all", format_seconds(total), money or "–", "100 %"))
-    write = format_seconds
     svgs = [
         inline_svg(
-            stacked(stacks, width=width, tick=write),
+            stacked(stacks, width=width, tick=lambda value: f"{value:g} {word}"),
             name=f"{key}-{size}",
             title=f"Time of {_name(plan)} by part",
             description=_largest(plan),
@@ -184,6 +188,11 @@ def _waterfall(plan: PlanCost, key: str) -> Picture:
             rows=tuple(lines),
         ),
     )
+
+
+def _unit(most: float, units: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    """The largest unit of which there is more than one and a half."""
+    return next((unit for unit in units if most > 1.5 * unit[0]), units[-1])
 
 
 def _money(plan: PlanCost, share: float) -> str:
@@ -213,20 +222,21 @@ def _held(memory: Memory) -> float:
 def _memory(plan: PlanCost, key: str) -> Picture:
     names = list(dict.fromkeys(name for one in plan.memory for name, _ in one.parts))
     ordered = sorted(plan.memory, key=lambda one: one.allocated.value or 0.0)
+    unit, word = _unit(max(one.allocated.value or 0.0 for one in ordered), _SIZES)
     stacks = [
         Stack(
             name=one.optimizer,
-            parts=tuple((name, size, _colour(name)) for name, size in one.parts),
+            parts=tuple((name, size / unit, _colour(name)) for name, size in one.parts),
             total=value_text(one.allocated, format_bytes),
         )
         for one in ordered
     ]
     limit = None
     if plan.device_bytes:
-        limit = (plan.device_bytes, f"{format_bytes(plan.device_bytes)} a device")
+        limit = (plan.device_bytes / unit, f"{format_bytes(plan.device_bytes)} a device")
     svgs = [
         inline_svg(
-            stacked(stacks, width=width, tick=format_bytes, limit=limit),
+            stacked(stacks, width=width, tick=lambda value: f"{value:g} {word}", limit=limit),
             name=f"{key}-{size}",
             title=f"Memory of {_name(plan)} with each optimizer",
             description=_least(plan),

@@ -24,7 +24,8 @@ from microdollar.report.svg import inline_svg
 
 PROMISED = 0.8
 """Share of measurements that an 80 % interval is to hold."""
-MOST_ROWS = 600
+_PROMISED = "80 %"
+MOST_ROWS = 300
 """Rows of the table behind the figure; those that are farthest off, if there are more."""
 _VERDICTS = {"inside": "inside", "outside": "outside", "at least": "a lower bound"}
 _LEGEND = {
@@ -63,7 +64,7 @@ def predictions_section(content: Content, pairs: Sequence[Pair]) -> Section | No
     if pairs:
         says = [
             f"{inside_text(pairs)} measurements fell inside the predicted 80 % interval; "
-            f"{PROMISED:.0%} were promised.",
+            f"{_PROMISED} were promised.",
             "A mark on the line is a perfect prediction; above it, reality was dearer. The bar "
             "through a mark is the predicted interval: it reaches the line where the measurement "
             "is inside.",
@@ -103,7 +104,7 @@ def _summary(pairs: Sequence[Pair]) -> Table:
                 f"{median(ratios):.3g}×",
                 "< 0.1 %" if error < 1e-3 else f"{100 * error:.3g} %",
                 Cell(text=inside_text(mine) or "–", bad=low),
-                f"{PROMISED:.0%}",
+                _PROMISED,
             )
         )
     return Table(

@@ -9,13 +9,13 @@ rollback's, which reads a file, is by the clock.
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from microdollar.claims.experiments.base import Context
+from microdollar.claims.experiments.parts import spread
 from microdollar.claims.record import Values
 from microdollar.errors import MissingExtraError
 from microdollar.learn.concepts.codec import encode_delta
@@ -46,34 +46,30 @@ def run(context: Context) -> Values:
 
     Gives ``parameters``, ``weight_bytes``, ``tensor_bytes`` and ``lowbit_bytes`` (one gradient at a
     time, Adam in float32 and in few bits), ``framework_bytes``, ``process_bytes``,
-    ``step_seconds``, ``lowbit_step_seconds``, ``rollback_seconds``, ``wrong_rollbacks`` of a
-    hundred, ``delta_bytes`` and ``delta_share`` (of the weights' bytes).
+    ``step_seconds``, ``rollback_seconds``, ``wrong_rollbacks`` of a hundred, ``delta_bytes``.
     """
     config = CoreConfig()
     context.progress(0, 3, "steps")
-    took = {name: steps(_core(name), 400)[50:] for name in ("adam", "adam-lowbit")}
+    took = steps(_core("adam"), 400)[50:]
     context.progress(1, 3, "memory")
     framework = framework_bytes(config)
     process = process_bytes()
     context.progress(2, 3, "rollbacks")
     with TemporaryDirectory(dir=context.folder) as folder:
         delta, back, wrong = rollbacks(config, Path(folder), changes=60, number=100)
-    weights = 4 * config.n_params
     exact = {
         "parameters": config.n_params,
-        "weight_bytes": weights,
+        "weight_bytes": 4 * config.n_params,
         "tensor_bytes": _core("adam").arena.total_bytes,
         "lowbit_bytes": _core("adam-lowbit").arena.total_bytes,
         "wrong_rollbacks": wrong,
         "delta_bytes": delta,
-        "delta_share": delta / weights,
     }
     return {
         **{name: Interval.of(float(value)) for name, value in exact.items()},
         "process_bytes": process if isinstance(process, str) else Interval.of(process),
         "framework_bytes": framework if isinstance(framework, str) else Interval.of(framework),
-        "step_seconds": spread(took["adam"]),
-        "lowbit_step_seconds": spread(took["adam-lowbit"]),
+        "step_seconds": spread(took),
         "rollback_seconds": spread(back),
     }
 
@@ -165,9 +161,3 @@ def rollbacks(
             took.append(time.perf_counter() - began)
             wrong += out.tobytes() != states[int(to)].tobytes()
     return len(delta), took, wrong
-
-
-def spread(values: Sequence[float]) -> Interval:
-    """The median, and where 80 % lie."""
-    low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
-    return Interval(value=float(middle), low=float(low), high=float(high))

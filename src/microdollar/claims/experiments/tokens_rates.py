@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from microdollar.claims.experiments.base import Context
+from microdollar.claims.experiments.parts import spread
 from microdollar.claims.record import Values
 from microdollar.errors import MissingExtraError
 from microdollar.learn.tokens.budget import budget_of, keep_best
-from microdollar.learn.tokens.evaluate.text_metrics import TextMetrics
 from microdollar.learn.tokens.scorers.base import make_scorer
 from microdollar.learn.tokens.tokenizers import HuggingFace, Tokens
 from microdollar.spec.arithmetic import Interval
@@ -38,8 +38,7 @@ def run(context: Context) -> Values:
     """Measure on 2,000,000 bytes.
 
     Gives ``sequences_per_second``, ``read_share`` (of a second of reading and tokenizing, what is
-    tokenizing), ``rule_seconds``, ``usual_quality_seconds``, ``quality_seconds`` (this package's
-    way) and ``evaluation_seconds`` (a rule and the usual quality).
+    tokenizing), ``rule_seconds``, ``quality_seconds`` and ``evaluation_seconds`` (both).
     """
     assert context.corpus is not None
     text = bytes(context.corpus.data).decode("utf-8", "ignore")
@@ -59,19 +58,17 @@ def run(context: Context) -> Values:
         for rule in RULES
     ]
     context.progress(3, 4, "BLEU and ROUGE")
-    usual, ours = [], []
+    scored = []
     for one in sequences[:SCORED]:
         kept = squeezed("entropy", one)
         read = [one.piece(i) if kept[i] else "" for i in range(len(one))]
-        usual.append(seconds(lambda: usual_quality(one.text, "".join(read))))  # noqa: B023
-        ours.append(seconds(lambda: TextMetrics([one]).score([read])))  # noqa: B023
-    rule, quality = spread(ruled), spread(usual)
+        scored.append(seconds(lambda: quality_of(one.text, "".join(read))))  # noqa: B023
+    rule, quality = spread(ruled), spread(scored)
     return {
         "sequences_per_second": spread([len(texts) / took for took in tokenizing]),
         "read_share": spread([t / (t + r) for t, r in zip(tokenizing, reading, strict=True)]),
         "rule_seconds": rule,
-        "usual_quality_seconds": quality,
-        "quality_seconds": spread(ours),
+        "quality_seconds": quality,
         "evaluation_seconds": Interval(
             value=rule.value + quality.value,
             low=rule.low + quality.low,
@@ -128,7 +125,7 @@ def squeezed(rule: str, tokens: Tokens) -> np.ndarray:
     return keep
 
 
-def usual_quality(original: str, read: str) -> dict[str, float]:
+def quality_of(original: str, read: str) -> dict[str, float]:
     """BLEU of sacrebleu and ROUGE of rouge-score, as anyone would call them.
 
     Raises:
@@ -149,9 +146,3 @@ def seconds(call: Callable[[], object]) -> float:
     began = time.thread_time()
     call()
     return time.thread_time() - began
-
-
-def spread(values: Sequence[float]) -> Interval:
-    """The median, and where 80 % lie."""
-    low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
-    return Interval(value=float(middle), low=float(low), high=float(high))

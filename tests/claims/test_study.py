@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from microdollar.claims.check import check_claims
-from microdollar.claims.experiments.study import patterns, value_name, values_of
+from microdollar.claims.experiments.study import patterns, spread, value_name, values_of
 from microdollar.claims.record import Record, recorded
 from microdollar.claims.sources.study import study_rows
 from microdollar.claims.sources.study_rows import ROWS, SENTENCES
@@ -145,3 +145,8 @@ def test_patterns_are_pairs_of_context_and_next_byte():
     assert patterns(b"abab", 3) == 5
     assert patterns(b"aaaa", 2) == 2
     assert patterns(b"a", 12) == 0
+
+
+def test_several_seeds_are_a_median_and_the_middle_80_percent():
+    runs = [{"r": Interval.of(float(n)), "none": "no entries"} for n in range(11)]
+    assert spread(runs) == {"r": Interval(value=5.0, low=1.0, high=9.0)}

@@ -16,7 +16,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             title="weights from counts, every experiment at three sizes",
             home="study:run",
             corpus_bytes=1_200_000,
-            minutes=25,
+            minutes=27,
+            version=2,
             needs=("model", "data"),
         ),
         Experiment(

@@ -1,8 +1,9 @@
 """The study of weights from counts, at the document's two sizes and on a million bytes."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
 from microdollar.claims.experiments.base import Context
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
 
 PARTS = {"used": "train", "held": "test"}
 """Bytes that the row was made with, and those that follow them and that it never saw."""
+SEEDS = 8
+SEEDED = ("weights", "substitution", "memory")
+"""Experiments on trained networks that are run with so many seeds on the small slices."""
 
 
 def run(context: Context) -> Values:
-    """Every row of the study, named by :func:`value_name`, and the rates of its best neurons.
+    """Every row of the study, named by :func:`value_name`.
 
-    Finished parts in the folder of the context are not run again.
+    On the small slices, rows of trained networks are medians of several trainings, with the middle
+    80 % of them. Finished parts in the folder of the context are not run again.
 
     Raises:
         MissingExtraError: if torch or numba is not installed.
@@ -30,21 +35,45 @@ def run(context: Context) -> Values:
 
     if context.corpus is None or context.folder is None:
         raise ValueError("the study needs a corpus and a folder")
-    results = run_experiments(
-        Order(experiments=EXPERIMENTS, scale="both", seed=context.seed),
-        context.corpus,
-        context.folder,
-        device=this_device(calibrate_if_missing=True, progress=context.progress),
-        command="microdollar claims --run all",
-        progress=context.progress,
-    )
-    return values_of(results) | _besides(context.corpus, context.folder, context.seed)
+    corpus, folder = context.corpus, context.folder
+    device = this_device(calibrate_if_missing=True, progress=context.progress)
+
+    def values(order: Order, where: Path) -> dict[str, Interval | str]:
+        return values_of(
+            run_experiments(
+                order,
+                corpus,
+                where,
+                device=device,
+                command="microdollar claims --run all",
+                progress=context.progress,
+            )
+        )
+
+    found = values(Order(experiments=EXPERIMENTS, scale="both", seed=context.seed), folder)
+    seeded = tuple(one for one in EXPERIMENTS if one.name in SEEDED)
+    others = [
+        values(Order(experiments=seeded, scale="document", seed=seed), folder / f"seed-{seed}")
+        for seed in range(context.seed + 1, context.seed + SEEDS)
+    ]
+    return found | spread([found, *others]) | _besides(corpus, folder, context.seed)
+
+
+def spread(runs: Sequence[Values]) -> dict[str, Interval | str]:
+    """Median, and the ends of the middle 80 %, of the numbers that all runs gave."""
+    found: dict[str, Interval | str] = {}
+    for name in runs[-1]:
+        numbers = [one.value for run in runs if isinstance(one := run[name], Interval)]
+        if len(numbers) == len(runs):
+            tenths = quantiles(numbers, n=10, method="inclusive")
+            found[name] = Interval(value=median(numbers), low=tenths[0], high=tenths[-1])
+    return found
 
 
 def values_of(results: Mapping[str, Any]) -> dict[str, Interval | str]:
     """Values by name out of ``results.json`` of the study.
 
-    Random codes have the lowest and the highest of their seeds as ends; all others are one number.
+    Random codes have the lowest and the highest of their seeds as ends; all others are a number.
     """
     return {
         name: value

@@ -7,7 +7,7 @@ byte of fitted bytes alone, the held-out number stands beside it and the rest is
 
 from collections.abc import Iterator
 
-from microdollar.claims.experiments.study import value_name
+from microdollar.claims.experiments.study import SEEDS, value_name
 from microdollar.claims.row import Claim, Finding, Kept, Reading
 from microdollar.claims.sources.study_rows import ROWS, SENTENCES, Row, Sentence
 from microdollar.claims.world import World
@@ -110,7 +110,7 @@ def _part(key: Key) -> str:
 def _beside(row: Row, values: Values) -> Iterator[tuple[str, str]]:
     """Conditions under which the row may hold, and the values under them."""
     for piece in OF_BYTES:
-        for said, key in (("", row.key), *row.also):
+        for said, key in ((row.only, row.key), *row.also):
             part = _part(key)
             name = value_name(*key, piece, part)
             if name not in values:
@@ -153,7 +153,9 @@ def _how(key: Key, values: Values, unit: str) -> str:
         if used is not None:
             after = "" if held is None else f" ({_said(held.value, unit)} on those after them)"
             said.append(f"{_said(used.value, unit)} on {int(piece):,} bytes{after}")
-    return f"microdollar experiments: {', '.join(said)}" if said else "microdollar experiments"
+    first = values.get(value_name(*key, "1024", "used"))
+    seeds = f" (small slices: median of {SEEDS} seeds)" if first and first.low < first.high else ""
+    return "microdollar experiments" + (f": {', '.join(said)}{seeds}" if said else "")
 
 
 def _said(value: float, unit: str) -> str:

@@ -31,6 +31,8 @@ class Row:
     """All places; that of the published number if empty."""
     note: str = ""
     """May name values in braces."""
+    only: str = ""
+    """What has to be so for the row of the study to be what is printed."""
     also: tuple[tuple[str, Key], ...] = ()
     """Other readings of the same number: what has to be so, and the row of the study."""
     unknown: str = ""
@@ -243,7 +245,8 @@ ROWS: tuple[Row, ...] = (
         key=("readouts", "pseudo-inverse + 20 gradient steps"),
         section="5, 9",
         says="After 20 Newton steps from the pseudo-inverse it needs this many bits per byte",
-        note="The published program takes plain gradient steps; Newton steps give"
+        only="with plain gradient steps, as in the published program",
+        note="Newton steps give"
         " {readouts_pseudo_inverse_20_newton_steps_1024_used:.3f} on 1,024 bytes.",
         also=(("with Newton steps", ("readouts", "pseudo-inverse + 20 Newton steps")),),
     ),

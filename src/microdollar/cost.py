@@ -31,7 +31,19 @@ out a few operations in a million is not wrong."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """One non-negative number in base units, with its 80 % interval and where it is from."""
+    """One non-negative number in base units, with its 80 % interval and where it is from.
+
+    Raises:
+        ValueError: if a number is negative or not finite, the interval does not hold the value, or
+            a missing value has no reason.
+
+    Examples:
+        >>> import microdollar as md
+        >>> md.Quantity(value=4.0, low=3.0, high=6.0, basis="assumed").high
+        6.0
+        >>> print(md.Quantity.missing("no sensor").value)
+        None
+    """
 
     value: float | None
     """The central value, or None if it could not be had."""
@@ -103,7 +115,7 @@ class Quantity:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """The inverse of :meth:`to_json`; unknown keys are an error."""
+        """The inverse of ``to_json``; unknown keys are an error."""
         return cls(**data)
 
 
@@ -114,7 +126,15 @@ def weakest(*bases: Basis | None) -> Basis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """The six numbers by which ways of learning are compared."""
+    """The six numbers by which ways of learning are compared.
+
+    Examples:
+        >>> import microdollar as md
+        >>> unknown = {name: md.Quantity.missing("not asked") for name in md.Cost.__slots__}
+        >>> cost = md.Cost(**unknown | {"flops": md.Quantity(value=6e9, basis="formula")})
+        >>> [name for name, quantity in cost.items() if quantity.value is not None]
+        ['flops']
+    """
 
     flops: Quantity
     """Floating-point operations: a multiply-accumulate is 2; an addition, a multiplication,
@@ -140,5 +160,5 @@ class Cost:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """The inverse of :meth:`to_json`."""
+        """The inverse of ``to_json``."""
         return cls(**{name: Quantity.from_json(value) for name, value in data.items()})

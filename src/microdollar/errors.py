@@ -13,6 +13,14 @@ class MicrodollarError(Exception):
     Attributes:
         exit_code: what the command line exits with (1 failed, 2 wrong usage,
             3 a check failed, 4 can't be estimated).
+
+    Examples:
+        >>> import microdollar as md
+        >>> try:
+        ...     md.load_model_spec("gpt-2-small")
+        ... except md.MicrodollarError as error:
+        ...     print(error.exit_code)
+        2
     """
 
     exit_code = 1

@@ -29,8 +29,9 @@ def parse_count(text: str) -> int:
     Raises:
         UsageError: if it is not a whole, non-negative number below 2**63.
 
-    >>> parse_count("1.5M")
-    1500000
+    Examples:
+        >>> parse_count("1.5M")
+        1500000
     """
     found = _match(text)
     return _whole(text, found, found["suffix"], prefixes=_DECIMAL, unit="")
@@ -42,8 +43,9 @@ def parse_bytes(text: str) -> int:
     Raises:
         UsageError: if it is not a whole, non-negative number of bytes below 2**63.
 
-    >>> parse_bytes("2 KiB")
-    2048
+    Examples:
+        >>> parse_bytes("2 KiB")
+        2048
     """
     found = _match(text)
     prefix = found["suffix"].removesuffix("b")
@@ -59,8 +61,9 @@ def parse_duration(text: str) -> float:
     Raises:
         UsageError: if it is not a positive number with one of these units.
 
-    >>> parse_duration("1.5h")
-    5400.0
+    Examples:
+        >>> parse_duration("1.5h")
+        5400.0
     """
     found = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{0,12})?)\s*([a-z]*)\s*", text.lower(), re.ASCII)
     unit = "s" if found and not found[2] else found[2] if found else ""
@@ -98,10 +101,11 @@ def _whole(
 def format_si(value: float, unit: str = "", digits: int = 3) -> str:
     """A number with a decimal prefix and ``digits`` significant digits.
 
-    >>> format_si(5.94e12, "FLOP")
-    '5.94 TFLOP'
-    >>> format_si(999.96, "B")
-    '1.00 kB'
+    Examples:
+        >>> format_si(5.94e12, "FLOP")
+        '5.94 TFLOP'
+        >>> format_si(999.96, "B")
+        '1.00 kB'
 
     Beyond the prefixes (below 1e-15, from 1e21) it has an exponent instead.
     """
@@ -119,8 +123,9 @@ def format_si(value: float, unit: str = "", digits: int = 3) -> str:
 def format_bytes(value: float) -> str:
     """Bytes with decimal prefixes.
 
-    >>> format_bytes(90_900_000)
-    '90.9 MB'
+    Examples:
+        >>> format_bytes(90_900_000)
+        '90.9 MB'
     """
     return f"{value:.0f} B" if abs(value) < 999.5 else format_si(value, "B")
 
@@ -128,8 +133,9 @@ def format_bytes(value: float) -> str:
 def format_seconds(value: float) -> str:
     """A duration as people say it.
 
-    >>> format_seconds(0.0021), format_seconds(75), format_seconds(7260)
-    ('2.10 ms', '75.0 s', '2 h 01 min')
+    Examples:
+        >>> format_seconds(0.0021), format_seconds(75), format_seconds(7260)
+        ('2.10 ms', '75.0 s', '2 h 01 min')
     """
     if value < 0:
         return "-" + format_seconds(-value)
@@ -147,8 +153,9 @@ def format_seconds(value: float) -> str:
 def format_dollars(value: float) -> str:
     """Money; below a cent in microdollars, which is what small models cost.
 
-    >>> format_dollars(1.1e-6), format_dollars(12.5)
-    ('1.10 µ$', '$12.50')
+    Examples:
+        >>> format_dollars(1.1e-6), format_dollars(12.5)
+        ('1.10 µ$', '$12.50')
     """
     if value < 0:
         return "-" + format_dollars(-value)
@@ -163,7 +170,8 @@ def format_dollars(value: float) -> str:
 def format_joules(value: float) -> str:
     """Energy, in joules below a kilowatt-hour and in kilowatt-hours above.
 
-    >>> format_joules(12.5), format_joules(7.2e6)
-    ('12.5 J', '2.00 kWh')
+    Examples:
+        >>> format_joules(12.5), format_joules(7.2e6)
+        ('12.5 J', '2.00 kWh')
     """
     return format_si(value, "J") if abs(value) < 3.6e6 else format_si(value / 3600, "Wh")

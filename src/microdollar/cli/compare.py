@@ -145,7 +145,12 @@ def run_comparison(
     peers: bool,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Read the corpus, run the comparison with a bar, and write both files into ``folder``."""
+    """Read the corpus, run the comparison with a bar, and write both files into ``folder``.
+
+    Raises:
+        MicrodollarError: if something is wrong with corpus, learners or folder, before anything is
+            measured; or if the page can't be written, when the results are.
+    """
     from microdollar.learn.corpus import load_corpus, split
     from microdollar.ledger import Ledger
     from microdollar.report import write_report

@@ -42,8 +42,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def describe(error: BaseException) -> tuple[str, int]:
     """What to print after ``error:`` (empty: nothing) and the exit code.
 
-    >>> describe(FileNotFoundError(2, "No such file or directory", "corpus.txt"))
-    ('corpus.txt: no such file or directory', 1)
+    Examples:
+        >>> describe(FileNotFoundError(2, "No such file or directory", "corpus.txt"))
+        ('corpus.txt: no such file or directory', 1)
     """
     match error:
         case click.UsageError():

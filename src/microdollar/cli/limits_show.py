@@ -32,8 +32,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) 
 def joules(value: float) -> str:
     """Energy down to that of a bit.
 
-    >>> joules(2.87e-21), joules(6.02e-13), joules(16.0)
-    ('2.87e-21 J', '602 fJ', '16.0 J')
+    Examples:
+        >>> joules(2.87e-21), joules(6.02e-13), joules(16.0)
+        ('2.87e-21 J', '602 fJ', '16.0 J')
     """
     return format_joules(value) if value >= 1e-15 else f"{value:.2e} J"
 

@@ -127,7 +127,11 @@ class CommandTable(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, but an unknown name is answered with the nearest known one."""
+        """As click does it, but an unknown name is answered with the nearest known one.
+
+        Raises:
+            UnknownNameError: naming the nearest commands.
+        """
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             raise UnknownNameError("command", args[0], COMMANDS, "Type: microdollar --help")
         return super().resolve_command(ctx, args)

@@ -79,7 +79,7 @@ class _Corpus(click.ParamType):  # type: ignore[type-arg]
 
 
 CORPUS = _Corpus()
-"""Anything that :func:`microdollar.learn.corpus.load_corpus` reads."""
+"""Anything that ``microdollar.learn.corpus.load_corpus`` reads."""
 
 
 class _PathName(click.Path):

@@ -55,7 +55,7 @@ def read_plan(
     Args:
         model: a name of the catalog, a ``config.json``, or a plan (its name or its TOML file).
         device: as typed; None if not typed.
-        options: of :func:`plan_options`; None where not typed.
+        options: of ``plan_options``; None where not typed.
         generate: tokens to generate, where the model is served and not trained.
 
     Raises:

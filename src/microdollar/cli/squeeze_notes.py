@@ -65,7 +65,11 @@ def pays_from(
     price: float | None,
     read_speed: float | None,
 ) -> dict[str, Any]:
-    """From where on what was measured just now pays."""
+    """From where on what was measured just now pays.
+
+    Raises:
+        UsageError: if nothing was dropped.
+    """
     from microdollar.learn.tokens.price import break_even
 
     if not 0 < total.kept < total.tokens:

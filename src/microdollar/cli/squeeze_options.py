@@ -29,6 +29,9 @@ def squeeze_options(
     """Options of the Python function, and what they are called.
 
     ``measures``: whether the bits lost are to be said even if no model was named.
+
+    Raises:
+        UsageError: if bits are to be known and nothing that was named knows them.
     """
     from microdollar.learn.tokens.protect import KINDS, USUAL
     from microdollar.learn.tokens.reconstruct.own_text import OwnText

@@ -53,7 +53,7 @@ def estimate_work(
 ) -> Estimate:
     """What ``work`` costs on ``device``.
 
-    Seconds are the sum over the operations (:mod:`microdollar.estimator.seconds`); joules are
+    Seconds are the sum over the operations (``microdollar.estimator.seconds``); joules are
     watts x seconds, with an interval from idle to busy; dollars are the price x seconds; memory
     is the sum of the buffers. Errors of different operations are taken to go the same way, so
     intervals add.
@@ -63,8 +63,18 @@ def estimate_work(
         device: calibrated (rates) or looked up (data sheet).
         correction: factors from past runs of the same learner on the same device.
 
+    Returns:
+        The six quantities, each with its interval, its parts and what was assumed.
+
     Raises:
         CannotEstimateError: if a rate that the work needs is not known.
+
+    Examples:
+        >>> import microdollar as md
+        >>> from microdollar.spec.device_catalog import load_device
+        >>> work = md.learner("rnn-bptt", epochs=1).work(md.DataSpec(bytes=1_000_000))
+        >>> md.estimate_work(work, load_device("h100-sxm")).cost.flops.value == work.flops
+        True
     """
     spans = [op_seconds(op, device) for op in work.ops]
     total = Span(

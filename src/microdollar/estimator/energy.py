@@ -78,7 +78,7 @@ def run_joules(
         device_seconds: seconds times devices.
         pue: power of the facility over that of its computers.
         utilisation: share of the seconds in which the device computes, 0 to 1; 0.80 if None.
-            What is left is shared between communication and idling as in :data:`SHARES`.
+            What is left is shared between communication and idling as in ``SHARES``.
         excluding: name of a run whose measured power is not used, to test on it; names with
             the same first word (``PaLM-540B``, ``PaLM (540B)``) are one run.
 

@@ -1,6 +1,6 @@
 """What one device does in one optimizer step of a model, as operations that a roofline can price.
 
-The device is one of the last pipeline stage (see :func:`model_pieces`), which has the head and
+The device is one of the last pipeline stage (see ``model_pieces``), which has the head and
 the loss. Products keep their real shapes after splitting; passes over arrays have the bytes of
 the fewest kernels that can do them. Layers that are alike are one operation with ``repeats``.
 

@@ -6,7 +6,7 @@ share, half one of each plan's own; measurements show the first, and how large t
 shared error is the median of the logarithms of measured / predicted, shrunk towards 0 as the mean
 of a normal distribution with a normal prior is. The interval is conformal: errors of rows that
 were left out, over the standard deviation that is left of what was predicted for each, so it
-stays wider where the prediction was less sure (:mod:`microdollar.estimator.step.interval` has the
+stays wider where the prediction was less sure (``microdollar.estimator.step.interval`` has the
 references). Measurements of the predicted plan itself count as what they are: repeats.
 """
 
@@ -23,7 +23,7 @@ SHARED = 0.5
 """Share of the variance of a prediction's error that is common to its kind (assumed)."""
 PRIOR_ROWS = 2.0
 """The predicted variance counts as so many rows where that of single rows is estimated; as in
-:mod:`microdollar.estimator.calibrate` (assumed)."""
+``microdollar.estimator.calibrate`` (assumed)."""
 LEAST_SPREAD = 0.02
 """No prediction is taken to be surer, as a standard deviation of its logarithm (assumed)."""
 REPEAT_SPREAD = 0.05

@@ -73,7 +73,7 @@ def read_folder(
 def read_each(
     folder: Path, unreadable: list[str], progress: Progress
 ) -> "Iterator[tuple[Path, ByteArray]]":
-    """Each file of :func:`read_folder` by itself, one in memory at a time, in the same order.
+    """Each file of ``read_folder`` by itself, one in memory at a time, in the same order.
 
     Args:
         folder: where they are.

@@ -66,10 +66,11 @@ def parse_limits(text: str) -> Limits:
     Raises:
         UsageError: if it is not two numbers, the smaller first, both with % or none.
 
-    >>> parse_limits("1.5,2.5")
-    Limits(low=1.5, high=2.5, percent=False)
-    >>> parse_limits("5%,95%").percent
-    True
+    Examples:
+        >>> parse_limits("1.5,2.5")
+        Limits(low=1.5, high=2.5, percent=False)
+        >>> parse_limits("5%,95%").percent
+        True
     """
     parts = [part.strip() for part in text.split(",")]
     percent = all(part.endswith("%") for part in parts)

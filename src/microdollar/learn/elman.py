@@ -180,7 +180,7 @@ class ElmanModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The network that :meth:`save` wrote, bit for bit.
+        """The network that ``save`` wrote, bit for bit.
 
         Raises:
             ModelFileError: if the folder is not one of ours, is damaged, or holds a weight

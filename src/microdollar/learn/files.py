@@ -168,7 +168,7 @@ def load_folder(
     """Read a model folder, checking everything before anything is allocated.
 
     Args:
-        folder: a folder that :func:`save_folder` wrote.
+        folder: a folder that ``save_folder`` wrote.
         network: the ``network`` that its configuration must name.
         tensors: exactly the tensors that must be there, or a function that gives them
             from the configuration; a ``KeyError``, ``TypeError`` or ``ValueError`` of that

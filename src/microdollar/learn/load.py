@@ -24,9 +24,26 @@ NETWORKS = {
 def load_model(folder: str | Path) -> "Model":
     """The model that ``microdollar build`` or ``Model.save`` wrote to ``folder``.
 
+    Args:
+        folder: with ``config.json`` and ``model.safetensors``.
+
+    Returns:
+        The model, which scores and predicts bytes as before it was saved.
+
     Raises:
         ModelFileError: if the folder does not hold a model, or holds a damaged or foreign one;
             the message names the file.
+
+    Examples:
+        >>> import tempfile
+        >>> import microdollar as md
+        >>> text = md.load_corpus("python-docs", limit=3000).data
+        >>> model = md.learner("ngram", order=3).fit(text[:2000])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(folder)
+        ...     again = md.load_model(folder)
+        >>> again.bits_per_byte(text[2000:]) == model.bits_per_byte(text[2000:])
+        True
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -27,9 +27,21 @@ NEED_TORCH = ("rnn-bptt", "lstm-bptt", "gpt")
 def create(name: str, **options: Any) -> "Learner":  # noqa: ANN401
     """The learner called ``name`` with ``options`` in place of its defaults.
 
+    Args:
+        name: one of ``LEARNERS``.
+        **options: arguments of the learner's class.
+
+    Returns:
+        A learner, which can tell its work, fit and say how it was made.
+
     Raises:
         UnknownNameError: if there is no such learner.
         UsageError: if an option is not one of its arguments, or has an unusable value.
+
+    Examples:
+        >>> import microdollar as md
+        >>> md.learner("rnn-bptt", epochs=3).config()["epochs"]
+        3
     """
     if name not in LEARNERS:
         raise UnknownNameError("learner", name, LEARNERS)

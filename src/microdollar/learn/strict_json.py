@@ -11,7 +11,11 @@ from microdollar.errors import ModelFileError
 def bad(
     path: Path, what: str, hint: str = "Build the model again, or name another folder."
 ) -> NoReturn:
-    """Raise the error that a model's file deserves: where, what, and what to type."""
+    """Say what is wrong with a model's file: where, what, and what to type.
+
+    Raises:
+        ModelFileError: always.
+    """
     raise ModelFileError(f"{path}: {what}. {hint}")
 
 

@@ -113,7 +113,7 @@ class Record:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """The inverse of :meth:`to_json`, for data from strangers.
+        """The inverse of ``to_json``, for data from strangers.
 
         Raises:
             LedgerError: naming the first key that is unknown, missing or has a wrong type.

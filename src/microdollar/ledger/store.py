@@ -51,8 +51,13 @@ class Ledger:
     """An append-only file of predictions and measurements.
 
     Args:
-        path: the file; None for :func:`default_path`. Made at the first append.
+        path: the file; None for ``default_path``. Made at the first append.
         busy_seconds: how long each of three attempts waits for other processes.
+
+    Examples:
+        >>> import microdollar as md
+        >>> md.Ledger("nowhere/ledger.db").rows()
+        []
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Floating-point operations that torch really executes, operator by operator.
 
 Two counters together see every operator that goes through torch's dispatcher: torch's own
-``FlopCounterMode`` for products and convolutions, and :mod:`microdollar.work.operators` (which
+``FlopCounterMode`` for products and convolutions, and ``microdollar.work.operators`` (which
 states the convention) for arithmetic over arrays, reductions, softmax, gradients, fused Adam and
 what torch does not count on the CPU. Nothing is taken from the formulas that predict a learner's
 work: only operator names and array shapes are used.

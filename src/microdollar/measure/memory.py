@@ -66,7 +66,7 @@ _tracing = _Tracing()
 
 @dataclass(frozen=True, slots=True)
 class Allocations:
-    """An open window over tracemalloc; make one with :meth:`open`."""
+    """An open window over tracemalloc; make one with ``open``."""
 
     _window: object
     _before_bytes: int

@@ -29,6 +29,13 @@ class Meter:
         allocated: watch allocations with tracemalloc. Exact, but code that makes many small
             Python objects runs several times slower while it is on; array code does not.
         sensors: energy sensors to read; None for those of this machine.
+
+    Examples:
+        >>> import microdollar as md
+        >>> with md.Meter("squares") as meter:
+        ...     total = sum(number**2 for number in range(1000))
+        >>> meter.reading.name, meter.reading.seconds.basis
+        ('squares', 'clock')
     """
 
     def __init__(

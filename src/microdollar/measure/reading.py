@@ -51,7 +51,7 @@ class Reading:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """The inverse of :meth:`to_json`."""
+        """The inverse of ``to_json``."""
         nested = {
             "counts": {name: Count(**count) for name, count in data["counts"].items()},
             "windows": tuple(cls.from_json(window) for window in data["windows"]),

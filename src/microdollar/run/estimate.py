@@ -54,8 +54,9 @@ def estimate(
     Raises:
         UnknownNameError: if the plan's device or learner is not known.
         CannotEstimateError: if a rate that the plan needs is not known.
+        UsageError: if it is no plan, or the learner does not take an option of it.
 
-    Example:
+    Examples:
         >>> import microdollar as md
         >>> plan = md.load_plan("rl-token-compression").plan
         >>> md.estimate(plan).parameters

@@ -88,12 +88,15 @@ def track(
         device: this machine, if it was looked up before; it is calibrated if it never was.
         progress: told how far a calibration is.
 
+    Yields:
+        The run: what was predicted, ``fit``, and in the end what was measured.
+
     Raises:
         UsageError: if the plan is for another device than this one.
         CannotEstimateError: if the plan can't be predicted.
         LedgerError: if the row can't be written; what can be seen of that before is seen then.
 
-    Example:
+    Examples:
         >>> import microdollar as md
         >>> plan = md.Plan(learner="ngram", data=md.DataSpec(bytes=1_000_000))
         >>> with md.track(plan) as run:  # doctest: +SKIP

@@ -61,8 +61,9 @@ def evaluate(text: str, names: Mapping[str, Interval] | None = None) -> Interval
     Raises:
         SpecError: if it is no sum, has an unknown name, or its value is not finite.
 
-    >>> evaluate("2 * 1024 * 12 * 4").value
-    98304.0
+    Examples:
+        >>> evaluate("2 * 1024 * 12 * 4").value
+        98304.0
     """
     try:
         found = _value(_parse(text).body, names or {}, text)

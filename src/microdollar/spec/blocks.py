@@ -8,9 +8,9 @@
     mixers = [{ kind = "rwkv" }]
     feed_forward = { kind = "rwkv", inner = 256 }
 
-A table with ``model_type`` is a Hugging Face config instead (:mod:`microdollar.spec.hf`); TOML
+A table with ``model_type`` is a Hugging Face config instead (``microdollar.spec.hf``); TOML
 has no null, so ``sliding_window`` and ``q_lora_rank`` are 0 where a config says null. Other keys
-are the fields of :class:`ModelSpec` and its parts. A mixer has a ``kind``; attention's
+are the fields of ``ModelSpec`` and its parts. A mixer has a ``kind``; attention's
 ``kv_heads`` are its ``heads`` and its ``head_dim`` is ``hidden / heads`` where left out, and
 latent attention's queries are projected at full rank without a ``q_rank``. A feed-forward part
 with ``experts`` is a mixture.

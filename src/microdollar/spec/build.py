@@ -39,7 +39,7 @@ _PLAN = ("stack", "region", "pue")
 _WHOLE = {"count", "sequence", "batch", "micro_batch", "lora", *_LAYOUT}
 
 OPTIONS = ("count", *_TRAIN, *_LAYOUT, *_PLAN)
-"""Every option that :func:`training_plan` and :func:`changed_plan` understand."""
+"""Every option that ``training_plan`` and ``changed_plan`` understand."""
 
 
 def training_plan(model: ModelSpec, device: str, options: Mapping[str, Any]) -> TrainingPlan:

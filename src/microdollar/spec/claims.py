@@ -52,8 +52,9 @@ _COUNTED = ("FLOP", "op", "FLOP/s")
 def number_text(value: float, unit: str) -> str:
     """A number in its unit, with the four digits at most that documents print.
 
-    >>> number_text(1187.0, "MB"), number_text(-0.658, "bits/byte"), number_text(1.5e8, "op")
-    ('1187 MB', '-0.658 bits/byte', '150.0 Mop')
+    Examples:
+        >>> number_text(1187.0, "MB"), number_text(-0.658, "bits/byte"), number_text(1.5e8, "op")
+        ('1187 MB', '-0.658 bits/byte', '150.0 Mop')
     """
     if unit in _COUNTED and abs(value) >= 1:
         return format_si(value, unit, digits=4)
@@ -68,8 +69,9 @@ def rounds_to(value: float, printed: float) -> bool:
     Zeros at the end are no digits, but a number from 1 has at least two: 1.1e-4 is 1e-4, 12,380 is
     12,400, and 12 is not 10.
 
-    >>> rounds_to(1.1e-4, 1e-4), rounds_to(12380, 12400), rounds_to(12, 10)
-    (True, True, False)
+    Examples:
+        >>> rounds_to(1.1e-4, 1e-4), rounds_to(12380, 12400), rounds_to(12, 10)
+        (True, True, False)
     """
     digits = len(f"{abs(printed):.12e}".split("e")[0].replace(".", "").rstrip("0"))
     digits = max(digits, 2 if abs(printed) >= 1 else 1)

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSpec:
-    """Size of a corpus, and the little of its shape that costs depend on."""
+    """Size of a corpus, and the little of its shape that costs depend on.
+
+    Raises:
+        ValueError: if the size is negative.
+
+    Examples:
+        >>> import microdollar as md
+        >>> md.DataSpec(bytes=1_000_000, name="enwik8").bytes
+        1000000
+    """
 
     bytes: int
     """Training bytes."""

@@ -13,7 +13,7 @@ FUNCTIONS = ("exp", "log", "tanh")
 """Transcendental functions whose rates are measured."""
 
 Curve = tuple[tuple[float, float], ...]
-"""Points (size, rate), ascending in size; read by :func:`read_curve`."""
+"""Points (size, rate), ascending in size; read by ``read_curve``."""
 
 
 def read_curve(curve: Curve, size: float) -> float:
@@ -81,7 +81,7 @@ class Rates:
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """The inverse of :meth:`to_json`, for data of doubtful origin.
+        """The inverse of ``to_json``, for data of doubtful origin.
 
         Raises:
             ValueError: if a field is missing, unknown, of the wrong type or out of range.
@@ -161,9 +161,17 @@ _NOT_LOOKED_UP = Quantity.missing("not looked up")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSpec:
-    """One device: a row of the catalog, or this machine."""
+    """One device: a row of the catalog, or this machine.
+
+    Examples:
+        >>> from microdollar.spec.device_catalog import load_device
+        >>> device = load_device("h100-sxm")
+        >>> device.name, device.flops_per_second["bfloat16"]
+        ('NVIDIA H100 SXM', 989000000000000.0)
+    """
 
     name: str
+    """As the catalog spells it, or the processor's own name."""
     kind: str
     """``CPU``, ``GPU``, ``TPU``, ...: as the catalog says."""
     source: str
@@ -171,11 +179,13 @@ class DeviceSpec:
     cores: int | None = None
     """Cores that a process can use; None for accelerators."""
     memory_bytes: Quantity
+    """What one device holds."""
     flops_per_second: dict[str, float]
     """Peak, dense, by dtype."""
     achieved_bfloat16_flops_per_second: float | None = None
     """Largest rate that anyone measured on bfloat16 matrix products; None if not known."""
     memory_bytes_per_second: Quantity
+    """Peak rate of reading and writing that memory."""
     idle_watts: Quantity
     """Drawn by the device (or the rented share of it) when it does nothing."""
     busy_watts: Quantity
@@ -183,11 +193,13 @@ class DeviceSpec:
     dollars_per_hour: Quantity
     """Price of the device, or of the rented share of it."""
     price_source: str = ""
+    """Where the price is from, with a date."""
     link_bytes_per_second: Quantity = _NOT_LOOKED_UP
     """To the devices beside it."""
     rates: Rates | None = None
     """Measured on the device itself; None for a row that was only looked up."""
     notes: str = ""
+    """What a reader of its figures should know."""
 
     def dollars_over(self, seconds: Quantity) -> Quantity:
         """Price of some seconds of the device; missing where price or time is."""

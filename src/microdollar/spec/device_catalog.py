@@ -30,8 +30,9 @@ def load_device(name: str) -> DeviceSpec:
     Raises:
         UnknownNameError: if the catalog has no such device; names the nearest.
 
-    >>> load_device("H100-SXM").name
-    'NVIDIA H100 SXM'
+    Examples:
+        >>> load_device("H100-SXM").name
+        'NVIDIA H100 SXM'
     """
     rows = _rows_by_name()
     row = rows.get(name.strip().casefold())

@@ -59,8 +59,9 @@ def read_device(text: str) -> Spelling:
     Spellings of the catalog itself are read as they are; those of ``published_runs.csv`` are
     known beside them. Two devices in one cell (``NVIDIA A100,NVIDIA P100``) are none.
 
-    >>> read_device("NVIDIA A100 SXM4 80 GB").device
-    'NVIDIA A100 SXM 80GB'
+    Examples:
+        >>> read_device("NVIDIA A100 SXM4 80 GB").device
+        'NVIDIA A100 SXM 80GB'
     """
     if not text.strip():
         return Spelling(device=None, missing="no device is named")

@@ -11,15 +11,16 @@ _KINDS = {cls: kind for kind, cls in MIXERS.items()}
 
 
 def plan_to_table(plan: TrainingPlan) -> dict[str, Any]:
-    """A table that :func:`microdollar.spec.load.plan_from_table` reads as an equal plan.
+    """A table that ``microdollar.spec.load.plan_from_table`` reads as an equal plan.
 
     The model is written out in blocks and every default is stated, so the table means the same
     when a catalog or a default changes. Only a device that no catalog has can't be read again.
 
-    >>> from microdollar.spec.load import load_plan, plan_from_table
-    >>> plan = load_plan("rl-token-compression").plan
-    >>> plan_from_table(plan_to_table(plan), name="again").plan == plan
-    True
+    Examples:
+        >>> from microdollar.spec.load import load_plan, plan_from_table
+        >>> plan = load_plan("rl-token-compression").plan
+        >>> plan_from_table(plan_to_table(plan), name="again").plan == plan
+        True
     """
     table = _given(plan) | {
         "model": model_to_table(plan.model),
@@ -33,7 +34,7 @@ def plan_to_table(plan: TrainingPlan) -> dict[str, Any]:
 
 
 def model_to_table(model: ModelSpec) -> dict[str, Any]:
-    """A table that :func:`microdollar.spec.blocks.model_from_table` reads as an equal model."""
+    """A table that ``microdollar.spec.blocks.model_from_table`` reads as an equal model."""
     return _given(model) | {
         "blocks": [_block(block) for block in model.blocks],
         "encoder": [_block(block) for block in model.encoder],

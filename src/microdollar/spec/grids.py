@@ -30,8 +30,9 @@ def load_grid(region: str) -> Grid:
     Raises:
         UnknownNameError: if the catalog has no such region; names the nearest.
 
-    >>> load_grid("FR").name
-    'france'
+    Examples:
+        >>> load_grid("FR").name
+        'france'
     """
     found = _by_name().get(region.strip().casefold().replace(" ", "-").replace("_", "-"))
     if found is None:

@@ -36,7 +36,7 @@
     claims = [{ quantity = "seconds", value = 8.4, unit = "h", note = "..." }]
 
 A ``[model]`` table is a config with ``model_type``, or has ``blocks``
-(:mod:`microdollar.spec.blocks`). Plans that ship with the package are loaded by name.
+(``microdollar.spec.blocks``). Plans that ship with the package are loaded by name.
 
 A plan of one of this package's own learners has a learner in place of a model::
 
@@ -46,8 +46,8 @@ A plan of one of this package's own learners has a learner in place of a model::
     options = { hidden = 128, epochs = 20 }
 
 With ``extends = "rl-token-compression"`` (a plan of the package, or another TOML file) a plan
-takes what it does not have itself from that one (:mod:`microdollar.spec.extends`). What claims
-may say is in :mod:`microdollar.spec.claims`.
+takes what it does not have itself from that one (``microdollar.spec.extends``). What claims
+may say is in ``microdollar.spec.claims``.
 """
 
 import math
@@ -100,13 +100,20 @@ class PlanFile:
 def load_plan(name_or_path: str | Path) -> PlanFile:
     """The plan in a TOML file, or the one of that name that ships with the package.
 
+    Args:
+        name_or_path: a name of ``microdollar estimate --list-models``, or a file.
+
+    Returns:
+        The plan, its name, and what the file says beside it.
+
     Raises:
         UnknownNameError: if there is neither such a file nor such a plan; also for a model or a
             device that no catalog knows.
         SpecError: if the file is no TOML, has an unknown key, or describes what can't be.
 
-    >>> load_plan("rl-token-compression").plan.steps
-    312500
+    Examples:
+        >>> load_plan("rl-token-compression").plan.steps
+        312500
     """
     shipped = shipped_plans()
     text, path = str(name_or_path), Path(name_or_path)

@@ -221,15 +221,28 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """One model. ``vocab`` 0 means that it takes vectors, not tokens."""
+    """One model. ``vocab`` 0 means that it takes vectors, not tokens.
+
+    Raises:
+        SpecError: if its sizes do not go together.
+
+    Examples:
+        >>> import microdollar as md
+        >>> gpt2 = md.load_model_spec("gpt2")
+        >>> gpt2.hidden, gpt2.layers, gpt2.vocab
+        (768, 12, 50257)
+    """
 
     name: str
+    """Of the model, as shown."""
     family: str
     """``gpt2``, ``llama``, ``t5``, ...: the config's ``model_type`` where it has one."""
     hidden: int
+    """Width of the residual stream."""
     blocks: tuple[Block, ...]
     """Decoder layers, or the layers of an encoder-only model, from first to last."""
     vocab: int = 0
+    """Rows of the token table."""
     encoder: tuple[Block, ...] = ()
     """Layers of the encoder, if there are two stacks."""
     embedding_width: int | None = None
@@ -237,6 +250,7 @@ class ModelSpec:
     positions: int = 0
     """Rows of learnt position tables."""
     token_types: int = 0
+    """Rows of the table of segments (BERT)."""
     tied: bool = False
     """Input table and output head are one matrix."""
     head: bool = True
@@ -246,12 +260,17 @@ class ModelSpec:
     norm_bias: bool = False
     """Whether those have a bias."""
     dense: tuple[Dense, ...] = ()
+    """Products outside the blocks."""
     tables: tuple[Table, ...] = ()
+    """Weights that cost memory but no product."""
     max_sequence: int | None = None
+    """Longest sequence that it was made for; None if not known."""
     published_parameters: int | None = None
+    """What its publication says, to compare with what is counted."""
     published_tokens: float | None = None
     """Training tokens of the published model."""
     source: str = ""
+    """Where the sizes are from."""
 
     def __post_init__(self) -> None:
         require_positive(self, "hidden")

@@ -23,12 +23,16 @@ def load_model_spec(name_or_path: str | Path) -> ModelSpec:
         name_or_path: a name or alias of the catalog, a ``config.json``, a folder that has one,
             or a TOML file (a ``[model]`` table, or its fields at the top).
 
+    Returns:
+        Its sizes, layer by layer.
+
     Raises:
         UnknownNameError: if the catalog has no such model and there is no such path.
         SpecError: if the file holds no model.
 
-    >>> load_model_spec("GPT2-small").name
-    'gpt2'
+    Examples:
+        >>> load_model_spec("GPT2-small").name
+        'gpt2'
     """
     text, path = str(name_or_path).strip(), Path(name_or_path)
     there = _exists(path)
@@ -46,8 +50,9 @@ def catalog_model(name: str) -> ModelSpec:
     Raises:
         UnknownNameError: if the catalog has no such model.
 
-    >>> catalog_model("openai-community/gpt2").layers
-    12
+    Examples:
+        >>> catalog_model("openai-community/gpt2").layers
+        12
     """
     found = _find(name.strip().casefold())
     if found is None:

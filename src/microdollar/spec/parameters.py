@@ -70,9 +70,10 @@ class ParameterCount:
 def count_parameters(model: ModelSpec) -> ParameterCount:
     """Count the weights of a model.
 
-    >>> from microdollar.spec.model_catalog import load_model_spec
-    >>> count_parameters(load_model_spec("llama-3.1-8b")).total
-    8030261248
+    Examples:
+        >>> from microdollar.spec.model_catalog import load_model_spec
+        >>> count_parameters(load_model_spec("llama-3.1-8b")).total
+        8030261248
     """
     hidden = model.hidden
     blocks = (*model.encoder, *model.blocks)

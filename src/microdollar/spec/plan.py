@@ -11,11 +11,20 @@ from microdollar.spec.tables import build, require_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One run that can be predicted, measured and written to the ledger."""
+    """One run that can be predicted, measured and written to the ledger.
+
+    Examples:
+        >>> import microdollar as md
+        >>> data = md.DataSpec(bytes=1_000_000)
+        >>> plan = md.Plan(learner="rnn-bptt", data=data, options={"epochs": 1}, device="l4")
+        >>> md.estimate(plan).cost.flops.basis
+        'formula'
+    """
 
     learner: str
     """Name of a learner: ``ngram``, ``satrnn``, ``readout-sgd``, ``rnn-bptt``."""
     data: DataSpec
+    """What is learnt from."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the learner; what is not named keeps the learner's default."""
     device: str = "this"
@@ -33,7 +42,7 @@ class Plan:
 
 
 def learner_plan(top: Mapping[str, Any]) -> Plan:
-    """A plan from the tables of a file (:mod:`microdollar.spec.load`).
+    """A plan from the tables of a file (``microdollar.spec.load``).
 
     The learner checks its own name and options when it is made.
 

@@ -35,7 +35,7 @@ def load_price(device: DeviceSpec, kind: str = "on demand") -> Price:
     Reserved is a share of on demand.
 
     Raises:
-        SpecError: if the kind of contract is not one of :data:`KINDS`.
+        SpecError: if the kind of contract is not one of ``KINDS``.
     """
     if kind not in KINDS:
         raise SpecError(f"price kind {kind!r} is not known. Accepted: {', '.join(KINDS)}.")

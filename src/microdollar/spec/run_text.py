@@ -72,8 +72,9 @@ _DIGITS = 15
 def read_run_text(text: str) -> RunText:
     """The numbers and words in a text; what is not recognised is passed over.
 
-    >>> read_run_text("TP8 PP10 DP2 MBS1 GBS2048 ZeRO-1 full act-ckpt").recompute
-    'full'
+    Examples:
+        >>> read_run_text("TP8 PP10 DP2 MBS1 GBS2048 ZeRO-1 full act-ckpt").recompute
+        'full'
     """
     sizes: dict[str, int | None] = {}
     for name, pattern in _PATTERNS.items():

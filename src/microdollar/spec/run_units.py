@@ -56,7 +56,7 @@ def base_value(metric: str, value: float, unit: str) -> float:
     """A published number in base units.
 
     Args:
-        metric: one of :data:`METRICS`; a number of any other is returned as it is.
+        metric: one of ``METRICS``; a number of any other is returned as it is.
         value: as printed.
         unit: as printed, in any case.
 

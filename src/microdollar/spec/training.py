@@ -37,7 +37,16 @@ def require_choice(name: str, value: object, accepted: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How one model and its batch are spread over devices: ``tp * pp * cp * dp`` of them."""
+    """How one model and its batch are spread over devices: ``tp * pp * cp * dp`` of them.
+
+    Raises:
+        SpecError: if a degree is below 1, or several do not go together.
+
+    Examples:
+        >>> import microdollar as md
+        >>> md.Layout(tp=8, pp=4, dp=2, zero=1).devices
+        64
+    """
 
     tp: int = 1
     """Tensor-parallel degree: every product is split over so many devices."""
@@ -58,6 +67,7 @@ class Layout:
     shard_group: int | None = None
     """Devices that a shard is spread over (HSDP); None for all of ``dp``."""
     devices_per_node: int = 8
+    """Devices that share the fast links of one machine."""
 
     def __post_init__(self) -> None:
         require_positive(self, "tp", "pp", "cp", "dp", "ep", "interleave", "devices_per_node")
@@ -93,7 +103,17 @@ class Lora:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSpec:
-    """One training run of one model, apart from the devices."""
+    """One training run of one model, apart from the devices.
+
+    Raises:
+        SpecError: if a size is not positive, or one option does not go with another.
+
+    Examples:
+        >>> import microdollar as md
+        >>> run = md.TrainSpec(sequence=2048, micro_batch=1, global_batch=512, tokens=1e11)
+        >>> run.sequence * run.global_batch
+        1048576
+    """
 
     sequence: int
     """Tokens of a sequence."""
@@ -108,19 +128,29 @@ class TrainSpec:
     precision: Precision = "bfloat16"
     """Of products. Weights are kept once more in float32 unless ``master`` is False."""
     master: bool = True
+    """Whether float32 weights are kept beside narrower ones."""
     gradient_bytes: int | None = None
     """Bytes of one gradient; those of the precision if None."""
     optimizer: str = "adamw"
+    """``adamw``, ``collins``, ``adamw-8bit``, ``sgd``, ...: as the command takes it."""
     recompute: Recompute = "none"
+    """Which activations are computed again rather than kept."""
     attention: AttentionKernel = "fused"
     """``naive`` keeps the matrix of scores; ``fused`` (FlashAttention) doesn't."""
     compiled: bool = False
+    """Whether elementwise operations are fused by a compiler."""
     dropout: bool = False
+    """Whether masks of dropout are kept."""
     lora: Lora | None = None
+    """Adapters that are trained instead of the weights; None to train all."""
     offload: Offload = "none"
+    """What is kept in the memory of the host."""
     eval_every_steps: int | None = None
+    """Steps between two evaluations; None for none."""
     eval_sequences: int = 0
+    """Sequences of one evaluation."""
     checkpoint_every_steps: int | None = None
+    """Steps between two checkpoints; None for none."""
     ramp_up_steps: int = 0
     """Steps over which the batch grows linearly to ``global_batch``."""
 
@@ -156,13 +186,31 @@ class OtherModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """What is trained, how, and on which devices."""
+    """What is trained, how, and on which devices.
+
+    Raises:
+        SpecError: if the layout does not divide the batch, the layers or the heads.
+
+    Examples:
+        >>> import microdollar as md
+        >>> plan = md.TrainingPlan(
+        ...     model=md.load_model_spec("gpt2"),
+        ...     train=md.TrainSpec(sequence=1024, micro_batch=8, global_batch=64, tokens=1e9),
+        ...     layout=md.Layout(dp=8),
+        ...     device="a100-80gb",
+        ... )
+        >>> plan.steps
+        15259
+    """
 
     model: ModelSpec
+    """What is trained."""
     train: TrainSpec
+    """Batch, length and options of the run."""
     device: str
     """Name in the catalog, or ``this``."""
     layout: Layout = field(default_factory=Layout)
+    """How model and batch are spread over devices."""
     others: tuple[OtherModel, ...] = ()
     """More models of the same run (reinforcement learning, distillation)."""
     stack: str | None = None
@@ -226,20 +274,38 @@ def _require_divisible(model: ModelSpec, layout: Layout) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingPlan:
-    """What is served: a prompt is read (prefill), then tokens are generated one by one."""
+    """What is served: a prompt is read (prefill), then tokens are generated one by one.
+
+    Raises:
+        SpecError: if a number is not positive.
+
+    Examples:
+        >>> import microdollar as md
+        >>> gpt2 = md.load_model_spec("gpt2")
+        >>> plan = md.ServingPlan(model=gpt2, device="l4", prompt_tokens=500, new_tokens=100)
+        >>> md.estimate(plan).parameters
+        124439808
+    """
 
     model: ModelSpec
+    """What is served."""
     device: str
+    """Name in the catalog, or ``this``."""
     prompt_tokens: int
+    """Tokens of one prompt."""
     new_tokens: int
+    """Tokens generated for each prompt; 0 reads only."""
     batch: int = 1
+    """Sequences at once."""
     precision: Precision = "bfloat16"
+    """Of the products, and of weights unless ``weight_bytes`` says otherwise."""
     cache_bytes: int = 2
     """Bytes of one number in the key-value cache."""
     weight_bytes: float | None = None
     """Bytes of one stored weight with its share of scales, where it is narrower than
     ``precision``: 0.5625 for blocks of 32 four-bit codes and a float16 scale."""
     layout: Layout = field(default_factory=Layout)
+    """How the model is spread over devices."""
 
     def __post_init__(self) -> None:
         require_positive(self, "prompt_tokens", "batch")

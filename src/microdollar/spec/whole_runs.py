@@ -62,8 +62,9 @@ def find_whole_run(name: str) -> PublishedRun | None:
 
     What a caller may use of it to fill the blanks of a table are its sizes and tokens.
 
-    >>> find_whole_run("BLOOM-175B").name
-    'BLOOM-176B'
+    Examples:
+        >>> find_whole_run("BLOOM-175B").name
+        'BLOOM-176B'
     """
     key = _letters(name)
     for run in whole_runs():
@@ -89,8 +90,9 @@ def run_family(name: str) -> str | None:
     It is the first word of the name, and for Llama also the generation (3, 3.1 and 3.3 are
     one; 3.2 was pruned and distilled from them).
 
-    >>> run_family("Llama 3.1 405B"), run_family("Pythia-160M"), run_family("GPT 3.6B")
-    ('llama 3', 'pythia', None)
+    Examples:
+        >>> run_family("Llama 3.1 405B"), run_family("Pythia-160M"), run_family("GPT 3.6B")
+        ('llama 3', 'pythia', None)
     """
     low = name.casefold().strip()
     for run in whole_runs():
@@ -110,8 +112,9 @@ def run_family(name: str) -> str | None:
 def stated_size(name: str) -> float | None:
     """The number of parameters that a name ends with or holds (``7B``, ``160M``); None if none.
 
-    >>> stated_size("Llama 2 7B")
-    7000000000.0
+    Examples:
+        >>> stated_size("Llama 2 7B")
+        7000000000.0
     """
     found = re.search(r"(?<![\d.])(\d{1,5}(?:\.\d{1,4})?)\s?([mbt])\b", name.casefold())
     if found is None or float(found[1]) == 0:

@@ -17,7 +17,13 @@ _DTYPE_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Op:
-    """One kind of step. Every count is for one repeat; the properties ``total_*`` multiply."""
+    """One kind of step. Every count is for one repeat; the properties ``total_*`` multiply.
+
+    Examples:
+        >>> import microdollar as md
+        >>> md.Op(name="readout", kind="matmul", repeats=10, flops=2 * 128 * 256).total_flops
+        655360
+    """
 
     name: str
     """What it is in the learner's own words; the key of every breakdown."""
@@ -92,10 +98,19 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """All that one computation does, and what it holds in memory when it peaks."""
+    """All that one computation does, and what it holds in memory when it peaks.
+
+    Examples:
+        >>> import microdollar as md
+        >>> op = md.Op(name="readout", kind="matmul", repeats=10, flops=65_536)
+        >>> md.Work(ops=(op, op)).flops
+        1310720
+    """
 
     ops: tuple[Op, ...]
+    """All steps."""
     buffers: tuple[Buffer, ...] = ()
+    """What is allocated when memory peaks."""
     notes: tuple[str, ...] = ()
     """Assumptions that a reader of the numbers should see."""
     int_ops_uncounted: str | None = None

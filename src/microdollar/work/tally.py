@@ -1,10 +1,10 @@
 """Operations that really ran, as told by the code that ran them.
 
-A learner calls :func:`add` after each phase with the counts it knows only then (how many
+A learner calls ``add`` after each phase with the counts it knows only then (how many
 contexts there were, how many rounds a solver took). Whoever wants to know opens a window with
-:func:`listen`; when nobody listens, :func:`add` does nothing.
+``listen``; when nobody listens, ``add`` does nothing.
 
-Windows follow the context (:mod:`contextvars`), and a context does not flow into the threads of
+Windows follow the context (``contextvars``), and a context does not flow into the threads of
 an executor. So code that works in threads sums up what they did and adds it from the thread that
 was called.
 """
@@ -97,7 +97,7 @@ def add(
 
 @contextmanager
 def listen() -> Iterator[Tally]:
-    """Open a window that hears :func:`add` until it closes; an outer window hears it too."""
+    """Open a window that hears ``add`` until it closes; an outer window hears it too."""
     tally = Tally(outer=_listening.get())
     token = _listening.set(tally)
     try:

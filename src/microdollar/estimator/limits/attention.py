@@ -99,7 +99,7 @@ def attention_energy(
 ) -> AttentionEnergy:
     """Energy of attention on one device, which is busy all the time.
 
-    Seconds are those of a roofline (:mod:`microdollar.estimator.seconds`), so a short sequence is
+    Seconds are those of a roofline (``microdollar.estimator.seconds``), so a short sequence is
     limited by bytes. A fused kernel's softmax runs beside the products and takes no time of its
     own. Memory is not checked: devices can share the layers at the same energy.
 

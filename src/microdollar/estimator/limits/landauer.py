@@ -2,7 +2,7 @@
 
 Landauer (1961): a bit erased at temperature T gives off at least k T ln 2, whatever the machine is
 made of. What counts as an erased bit is a convention, so every number here says which it took; the
-two that are used for operations are :data:`ONE_BIT` and :func:`sum_bits`.
+two that are used for operations are ``ONE_BIT`` and ``sum_bits``.
 """
 
 import math
@@ -41,8 +41,9 @@ def landauer_joules_per_bit(kelvin: float = ROOM_KELVIN) -> float:
     Raises:
         SpecError: if the temperature is not a positive number of at most 1e6 K.
 
-    >>> f"{landauer_joules_per_bit(300):.3e}"
-    '2.871e-21'
+    Examples:
+        >>> f"{landauer_joules_per_bit(300):.3e}"
+        '2.871e-21'
     """
     if not (math.isfinite(kelvin) and 0 < kelvin <= 1e6):
         raise SpecError(f"kelvin {kelvin!r} is not a temperature above 0 and to 1e6.")
@@ -52,8 +53,9 @@ def landauer_joules_per_bit(kelvin: float = ROOM_KELVIN) -> float:
 def sum_bits(dtype: str) -> float:
     """Bits that an operation erases if a multiply-accumulate, two operations, overwrites its sum.
 
-    >>> sum_bits("bfloat16"), sum_bits("float64")
-    (16.0, 32.0)
+    Examples:
+        >>> sum_bits("bfloat16"), sum_bits("float64")
+        (16.0, 32.0)
     """
     return _SUM_BITS.get(dtype, _USUAL_SUM_BITS) / 2
 

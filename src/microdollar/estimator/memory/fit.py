@@ -45,7 +45,7 @@ class KindFit:
     """What rows of one stack and one kind of memory taught."""
 
     coefficients: Vector
-    """Factors of the terms of :func:`memory_terms`."""
+    """Factors of the terms of ``memory_terms``."""
     spread: float
     """Half width of the 80 % interval of the logarithm of measured over predicted."""
     rows: int

@@ -1,6 +1,6 @@
 """What a plan's models hold by kind, whole and at one device: the terms of the textbook sum.
 
-Apart from :func:`find_peak`, which says how much of it is there at the worst moment.
+Apart from ``find_peak``, which says how much of it is there at the worst moment.
 """
 
 from dataclasses import dataclass

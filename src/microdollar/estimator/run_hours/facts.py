@@ -48,7 +48,7 @@ class RunFacts:
     generation: str
     """Of the device: runs on one are like each other."""
     size: float
-    """log10 of the parameters over 1e10, within :data:`SIZE_SPAN`."""
+    """log10 of the parameters over 1e10, within ``SIZE_SPAN``."""
     parameters: float
     tokens: float
     ideal_seconds: float

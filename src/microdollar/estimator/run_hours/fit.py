@@ -80,7 +80,7 @@ class RunHoursFit:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """The inverse of :meth:`to_json`, for a file of the package."""
+        """The inverse of ``to_json``, for a file of the package."""
         return cls(
             rows=tuple(RunFacts(**row) for row in data["rows"]),
             weights=tuple(data["weights"]),

@@ -42,7 +42,7 @@ def bootstrap(
 
     Args:
         points: what ``law`` was fitted on.
-        law: what :func:`~microdollar.estimator.scaling.fit.fit` returned.
+        law: what ``microdollar.estimator.scaling.fit.fit`` returned.
         repeats: number of resampled fits; 80 and 95 % intervals want 200 and more.
         seed: of the resampling; the same seed gives the same fits.
         what: what is resampled; None to choose by the number of points.

@@ -1,7 +1,7 @@
 """The formulas: loss of a size, of data, or of both, with or without what can't be removed.
 
-Each is written twice. :meth:`Form.loss` takes the published parameters and plain numbers.
-:meth:`Form.log_loss` is what fits see: the logarithm of the same loss, its parameters measured
+Each is written twice. ``Form.loss`` takes the published parameters and plain numbers.
+``Form.log_loss`` is what fits see: the logarithm of the same loss, its parameters measured
 at the middle of the points (``theta``), where they hardly depend on each other, with its
 derivatives.
 """
@@ -48,7 +48,7 @@ class Form:
 
         Args:
             sizes: positive; one for each axis. Infinity removes its term.
-            parameters: by name, all that :attr:`parameters` lists.
+            parameters: by name, all that ``parameters`` lists.
         """
         exponents = [parameters[name] for name in self.exponents]
         bases = [
@@ -69,7 +69,7 @@ class Form:
 
         Args:
             logs: logarithm of each size over its centre; [axes, fits or 1, points].
-            theta: as :meth:`to_theta` gives it; [fits, parameters].
+            theta: as ``to_theta`` gives it; [fits, parameters].
 
         Returns:
             [fits, points] and [fits, points, parameters].
@@ -116,7 +116,7 @@ class Form:
         return [*found, math.log(parameters[IRREDUCIBLE])] if self.irreducible else found
 
     def from_theta(self, theta: "Array", centres: Mapping[Axis, float]) -> dict[str, float]:
-        """The inverse of :meth:`to_theta`; a scale beyond what a float holds is the largest one."""
+        """The inverse of ``to_theta``; a scale beyond what a float holds is the largest one."""
         found = {}
         for i, (scale, exponent) in enumerate(zip(self.scales, self.exponents, strict=True)):
             at_centre, power = float(theta[2 * i]), float(theta[2 * i + 1])

@@ -38,7 +38,7 @@ class Table:
     """How much each size learns from."""
     source: str
     losses: tuple[float, ...]
-    """At each of :data:`SIZES`, in nats per token."""
+    """At each of ``SIZES``, in nats per token."""
 
     @property
     def reductions(self) -> tuple[float, ...]:

@@ -54,7 +54,7 @@ class Law:
     """Parameters of the resampled fits, in the order of the form."""
 
     def loss(self, sizes: Mapping[Axis, float]) -> float:
-        """Loss at some sizes, in :attr:`unit`.
+        """Loss at some sizes, in ``unit``.
 
         Raises:
             UsageError: if a size is missing or not positive.
@@ -73,12 +73,12 @@ class Law:
         return [dict(zip(self.form.parameters, draw, strict=True)) for draw in self.draws]
 
     def intervals(self, name: str) -> list[Interval]:
-        """Of one parameter, at each of :data:`LEVELS`; empty without a bootstrap."""
+        """Of one parameter, at each of ``LEVELS``; empty without a bootstrap."""
         place = self.form.parameters.index(name)
         return spread(self.parameters[name], [draw[place] for draw in self.draws])
 
     def predicted(self, sizes: Mapping[Axis, float]) -> list[Interval]:
-        """Loss of one new run of these sizes, at each of :data:`LEVELS`.
+        """Loss of one new run of these sizes, at each of ``LEVELS``.
 
         The spread of the resampled fits and the noise of a single run are independent, so
         their widths (of log loss) add as squares. Empty without a bootstrap.
@@ -113,7 +113,7 @@ class Law:
 
 
 def spread(value: float, draws: Sequence[float]) -> list[Interval]:
-    """Percentile intervals of a value, at each of :data:`LEVELS`; empty without draws."""
+    """Percentile intervals of a value, at each of ``LEVELS``; empty without draws."""
     if not draws:
         return []
     ordered = sorted(draws)

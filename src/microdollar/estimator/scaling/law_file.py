@@ -93,7 +93,7 @@ def read_laws(path: Path) -> dict[str, Law]:
 
 
 def from_json(data: object) -> Law:
-    """The inverse of :func:`to_json`, for data of doubtful origin.
+    """The inverse of ``to_json``, for data of doubtful origin.
 
     Raises:
         UsageError: naming the first key that is missing or has an impossible value.

@@ -89,7 +89,11 @@ def params_exponent(law: Law) -> float:
 
 
 def exponent_of(law: Law, parameters: Mapping[str, float]) -> float:
-    """As :func:`params_exponent`, of other parameters of the same form (a resampled fit's)."""
+    """As ``params_exponent``, of other parameters of the same form (a resampled fit's).
+
+    Raises:
+        UsageError: if the law is not of two sizes.
+    """
     if len(law.form.axes) != 2:
         raise UsageError("only a law of params and tokens has an optimal share of each.")
     first, second = (parameters[name] for name in law.form.exponents)

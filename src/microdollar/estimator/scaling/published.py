@@ -63,7 +63,7 @@ HOFFMANN_SHARES = {
 
 
 def published_law(name: str) -> Law:
-    """One of :data:`LAWS`.
+    """One of ``LAWS``.
 
     Raises:
         UnknownNameError: if there is none of that name.

@@ -116,7 +116,7 @@ def _similarities(
     plan: float,
     shape: float,
 ) -> "np.ndarray":
-    """What :func:`microdollar.estimator.step.model.similarity` gives, for all pairs."""
+    """What ``microdollar.estimator.step.model.similarity`` gives, for all pairs."""
     import numpy as np
 
     layout = len(COORDINATES) - len(SHAPE)

@@ -119,7 +119,7 @@ def step_features(plan: TrainingPlan, device: DeviceSpec) -> tuple[Part, ...]:
     """The terms of one step as named seconds at data-sheet rates, for a reader.
 
     Raises:
-        CannotEstimateError: as :func:`step_terms` does.
+        CannotEstimateError: as ``step_terms`` does.
     """
     terms = step_terms(plan, device)
     sums = dict.fromkeys(LAYER_TERMS, 0.0)

@@ -227,7 +227,7 @@ def fit_by_stack(
 ) -> dict[str, StepFit]:
     """Fit each family of stacks to its own rows, and all rows together under the empty name.
 
-    Arguments and errors are those of :func:`fit_step`; ``fits.pick_fit`` chooses among them.
+    Arguments and errors are those of ``fit_step``; ``fits.pick_fit`` chooses among them.
     """
     families = sorted({stack_family(plan.stack) for plan, _ in rows} - {""})
     whole = fit_step(rows, devices=devices, source=source)

@@ -79,7 +79,7 @@ def similarity(left: tuple[float, ...], right: tuple[float, ...]) -> float:
     """How alike the errors at two places are, 1 at the same place: a Matern 3/2 kernel.
 
     Args:
-        left: coordinates over the distances of :class:`Scales`.
+        left: coordinates over the distances of ``Scales``.
         right: the same.
     """
     distance = math.sqrt(3) * math.dist(left, right)
@@ -231,7 +231,7 @@ class StepFit:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "StepFit":
-        """The inverse of :meth:`to_json`."""
+        """The inverse of ``to_json``."""
         found = data["correction"]
         correction = None
         if found is not None:

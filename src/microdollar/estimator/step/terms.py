@@ -164,5 +164,5 @@ def step_parts(
 def step_seconds(
     terms: StepTerms, coefficients: dict[str, Amount], compute: Amount = 1.0
 ) -> Amount:
-    """Seconds of one step; arguments as in :func:`step_parts`."""
+    """Seconds of one step; arguments as in ``step_parts``."""
     return sum(step_parts(terms, coefficients, compute).values())

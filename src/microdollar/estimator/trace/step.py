@@ -41,7 +41,7 @@ class StepTrace:
     """The same within the second step, and so in every later one."""
     allocator_peak_bytes: int | None
     """The same with what CPU kernels take and give back within a call, as far as it is known
-    (:mod:`microdollar.estimator.trace.scratch`); None for CUDA."""
+    (``microdollar.estimator.trace.scratch``); None for CUDA."""
     resident_bytes: int
     """What stays from step to step: parameters, gradients, state, inputs."""
     reserved_bytes: int | None
@@ -73,7 +73,37 @@ def trace(
     device: Target = "cpu",
     threads: int | None = None,
 ) -> Work:
-    """Work of one training step of ``module``; arguments and errors as in :func:`trace_step`."""
+    """Work of one training step of ``module``, counted on fake tensors: nothing is computed.
+
+    Args:
+        module: any module, on any device, or a function that makes it.
+        inputs: example inputs, of which only shape and dtype count.
+        targets: second argument of ``loss``, if it takes one.
+        loss: ``loss(output)`` or ``loss(output, targets)``, a scalar.
+        optimizer: a name, a class, or a function of the list of parameters.
+        autocast: ``bfloat16`` or ``float16`` for forward and loss.
+        recompute: names of submodules that are checkpointed.
+        output_until: how long the loop holds the module's output.
+        device: whose allocator and whose optimizers' defaults.
+        threads: threads of one operator; what torch is set to if left out.
+
+    ``trace_step`` says more of each, and returns peaks and phases beside the work.
+
+    Returns:
+        Every operator with its count, and what is held in memory at the peak.
+
+    Raises:
+        CannotEstimateError: if the step depends on values, or can't run without memory.
+        UsageError: if an option is not one that is accepted.
+        MissingExtraError: if torch is not installed.
+
+    Examples:
+        >>> import microdollar as md
+        >>> import torch
+        >>> work = md.trace(torch.nn.Linear(64, 10), torch.zeros(8, 64), optimizer="adamw")
+        >>> sum(op.total_flops for op in work.ops if op.kind == "matmul") >= 2 * 2 * 8 * 64 * 10
+        True
+    """
     return trace_step(
         module,
         inputs,

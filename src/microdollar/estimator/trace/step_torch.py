@@ -62,7 +62,7 @@ def record_steps(
     foreach: bool,
     output_until: OutputUntil,
 ) -> Recording:
-    """Two steps of training; see :func:`microdollar.estimator.trace.trace`.
+    """Two steps of training; see ``microdollar.estimator.trace.trace``.
 
     Raises:
         CannotEstimateError: if an operator needs values or memory, or the module fails.

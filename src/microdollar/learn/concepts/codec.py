@@ -18,7 +18,7 @@ Methods, with their payloads of k values kept out of n:
                 what any code of k places needs
 
 Scales are powers of two, so that what was lost in coding is a float32 without rounding:
-:class:`ErrorFeedback` keeps it and adds it to the next delta (Seide et al. 2014; Karimireddy
+``ErrorFeedback`` keeps it and adds it to the next delta (Seide et al. 2014; Karimireddy
 et al. 2019).
 
 The decoder is strict: it knows the length of a message from its header before it allocates
@@ -101,7 +101,7 @@ def decode_delta(data: bytes, n_params: int, base_fingerprint: str) -> Floats:
     """The delta in a message, (n_params,).
 
     Args:
-        data: what :func:`encode_delta` made.
+        data: what ``encode_delta`` made.
         n_params: of the model at hand.
         base_fingerprint: of the model at hand, 64 hexadecimal digits.
 

@@ -1,6 +1,6 @@
 """The history of a concept model: every accepted delta, and the way back to any state.
 
-One file (see :mod:`journal_file`) whose first record holds the base model in full. Then come
+One file (see ``journal_file``) whose first record holds the base model in full. Then come
 
     delta        a coded change; parameters after = float32(before + decoded), exactly
     checkpoint   the parameters in full, so that few deltas lie between a state and one of these
@@ -72,7 +72,7 @@ class _Path:
 
 
 class Journal:
-    """A model's history in a file: :meth:`create` starts one, :meth:`open` goes on with it.
+    """A model's history in a file: ``create`` starts one, ``open`` goes on with it.
 
     Not for two threads at once. A second process that opens it for writing is refused.
 
@@ -164,7 +164,11 @@ class Journal:
         return self._file.path
 
     def require_encoder(self, encoder: str | None) -> None:
-        """Raise JournalError if ``encoder`` and the journal's are known and differ."""
+        """Refuse vectors of another encoder than the journal's, if both are known.
+
+        Raises:
+            JournalError: if they differ.
+        """
         if None not in (encoder, self.encoder) and encoder != self.encoder:
             raise JournalError(
                 f"{self.path}: the model was trained on vectors of the encoder "
@@ -198,7 +202,7 @@ class Journal:
         """The parameters in the state that an entry left, bit for bit.
 
         Args:
-            to: as in :meth:`find`; the present state if None.
+            to: as in ``find``; the present state if None.
             out: float32 (n_params,), written to; unchanged if the entry doesn't exist. After
                 another error its content is undefined.
 
@@ -282,11 +286,11 @@ class Journal:
         was the last before it. If the present state is the one asked for, nothing is written.
 
         Args:
-            to: as in :meth:`find`.
-            out: as in :meth:`restore`.
+            to: as in ``find``.
+            out: as in ``restore``.
 
         Raises:
-            JournalError: as :meth:`find` and :meth:`restore`, or if it can't be written.
+            JournalError: as ``find`` and ``restore``, or if it can't be written.
         """
         target = self.find(to)
         params = self.restore(target.index, out)

@@ -59,7 +59,7 @@ class RecordFile:
 
     Args:
         path: an existing file whose first record is whole.
-        write: hold the file against other writers until :meth:`close`, and cut a torn tail off.
+        write: hold the file against other writers until ``close``, and cut a torn tail off.
 
     Attributes:
         records: in the order of the file.
@@ -122,7 +122,11 @@ class RecordFile:
         return found
 
     def read_into(self, record: Record, out: memoryview) -> None:
-        """As :meth:`payload`, into memory of ``payload_bytes`` bytes."""
+        """As ``payload``, into memory of ``payload_bytes`` bytes.
+
+        Raises:
+            JournalError: if the file ends too early.
+        """
         self._file.seek(record.payload_start)
         done = 0
         while done < len(out):
@@ -205,7 +209,7 @@ def write_single(path: Path, meta: Mapping[str, Any], payload: Sequence[memoryvi
 
 
 def read_single(path: Path) -> tuple[Mapping[str, Any], bytearray]:
-    """Meta and payload of a file that :func:`write_single` wrote.
+    """Meta and payload of a file that ``write_single`` wrote.
 
     Raises:
         JournalError: if it can't be read or is damaged.

@@ -1,11 +1,11 @@
 """A concept model on disk: one folder, written whole, in which only the journal grows.
 
 config.json     sizes, the encoder, how it was trained, hashes of the files that never change
-journal         the parameters it was trained to, and every change since (:mod:`journal`)
+journal         the parameters it was trained to, and every change since (``journal``)
 learnt.txt      hashes of the articles that it was trained on, so that no score counts them
 store.npz       concepts with their texts, to decode by retrieval; optional
 encoder.npz     the encoder, if it was made from the training text; optional
-stream.*        where learning from a stream stands; made by it, see :mod:`stream`
+stream.*        where learning from a stream stands; made by it, see ``stream``
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class EncoderFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFolder:
-    """A folder that was found sound: :meth:`write` makes one, :meth:`open` checks one."""
+    """A folder that was found sound: ``write`` makes one, ``open`` checks one."""
 
     path: Path
     config: CoreConfig

@@ -93,7 +93,7 @@ class Prequential:
 
     Raises:
         UsageError: if vectors and model don't fit, or another source is unfinished.
-        JournalError: as of :class:`StreamLearner`.
+        JournalError: as of ``StreamLearner``.
     """
 
     def __init__(

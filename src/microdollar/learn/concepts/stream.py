@@ -4,10 +4,10 @@ Two things are learned, both behind a gate:
 
 * The weights. After every few concepts a working copy takes a few steps on pairs of the ring;
   the change is coded as a delta, and what the gate judges is the model after the *decoded*
-  delta, on pairs that are held back from training (:mod:`replay`). If it is let in it is
+  delta, on pairs that are held back from training (``replay``). If it is let in it is
   journalled, else the model is what it was.
 * A memory of errors: what comes after a concept like the last one has been off by so much
-  (:meth:`Replay.recall`). It is added to the prediction with a strength that is 0 unless
+  (``Replay.recall``). It is added to the prediction with a strength that is 0 unless
   told otherwise, and changes only to one that would have ranked the concepts that came
   significantly higher. That is judged by predictions made before the truth was seen, so it
   needs no pairs held back.
@@ -111,7 +111,7 @@ class StreamLearner:
     """Predicts the next concept and learns from the one that comes.
 
     Its state beside the journal is one file that is replaced, whole, after every proposal. A
-    process that was killed goes on from there: give it the concepts from :attr:`position` on
+    process that was killed goes on from there: give it the concepts from ``position`` on
     again, and every bit will be as if it had not been killed.
 
     Args:
@@ -121,7 +121,7 @@ class StreamLearner:
         state: file of the stream's state; read if it exists.
         config: how to learn.
         encoder: fingerprint of the encoder that makes the vectors.
-        clock: seconds, for :attr:`seconds`.
+        clock: seconds, for ``seconds``.
 
     Attributes:
         seconds: spent so far, by part: predict, memory, learn, gate, journal.
@@ -242,7 +242,7 @@ class StreamLearner:
         )  # fmt: skip
 
     def rollback(self, to: int | str) -> None:
-        """Go back to an earlier state of the weights, bit for bit; see :meth:`Journal.rollback`.
+        """Go back to an earlier state of the weights, bit for bit; see ``Journal.rollback``.
 
         The memory of errors stays: it holds what came, not what was made of it.
 

@@ -1,4 +1,4 @@
-"""Training on the core alone, where there is no PyTorch: the batches of :mod:`train`.
+"""Training on the core alone, where there is no PyTorch: the batches of ``train``.
 
 Three things differ from there: the objective is ``contrast``, the core's own; dropout takes from
 the mix of the context too, since the core has none; and decay takes from all parameters.
@@ -40,7 +40,7 @@ def train_on_core(
     start: Floats | None = None,
     progress: Progress = silent,
 ) -> Trained:
-    """Train with numpy; arguments and errors as of :func:`train.train`.
+    """Train with numpy; arguments and errors as of ``train.train``.
 
     Raises:
         UsageError: also for another objective than ``contrast``.

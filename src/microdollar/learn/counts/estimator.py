@@ -30,10 +30,11 @@ class NgramDensity:
         per_byte: give log-likelihoods per byte, so that long and short documents compare; an
             empty document then has 0.
 
-    >>> density = NgramDensity(order=3).fit(["to be or not to be"] * 50)
-    >>> noise, text = density.score_samples(["qqzzyx", "to be "])
-    >>> bool(text > noise)
-    True
+    Examples:
+        >>> density = NgramDensity(order=3).fit(["to be or not to be"] * 50)
+        >>> noise, text = density.score_samples(["qqzzyx", "to be "])
+        >>> bool(text > noise)
+        True
     """
 
     def __init__(self, order: int = 10, *, per_byte: bool = False) -> None:
@@ -82,7 +83,7 @@ class NgramDensity:
         The sum is what scikit-learn's ``KernelDensity`` gives.
 
         Raises:
-            UsageError: as :meth:`score_samples`.
+            UsageError: as ``score_samples``.
             CorpusError: if there is no document.
         """
         values = self.score_samples(X)

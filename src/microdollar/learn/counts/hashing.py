@@ -22,7 +22,7 @@ def byte_signs(name: str, bits: int) -> "npt.NDArray[np.int8]":
     """The sign of every code bit of every byte value.
 
     Args:
-        name: one of :data:`HASHES`.
+        name: one of ``HASHES``.
         bits: width of the code, 1 to 32.
 
     Returns:

@@ -145,7 +145,7 @@ def choose(
     Args:
         states: states before the bytes to predict, shape (m, H).
         targets: those bytes, shape (m,).
-        pooled: what :func:`pooled_counts` gave, of bytes before these.
+        pooled: what ``pooled_counts`` gave, of bytes before these.
         b_y: log marginals, shape (256,).
         alphas: pseudo-counts to try.
         scale: the scale if it is given.

@@ -104,7 +104,7 @@ def byte_counts(data: "ByteArray", tables: "Tables") -> "npt.NDArray[np.int64]":
 
     Args:
         data: bytes, shape (n,).
-        tables: what :func:`count_skipgrams` gave for them.
+        tables: what ``count_skipgrams`` gave for them.
     """
     counts: npt.NDArray[np.int64] = tables[0].sum(axis=0)
     if len(data):

@@ -17,7 +17,7 @@ Everything is a numpy array; with torch, for a model ``lm`` without a norm befor
         lm.head.bias.copy_(torch.from_numpy(output_bias(text)))
 
 Where a norm or a tanh stands between, compute the 256 features as the network does, from each
-byte alone, and take :func:`readout` of them instead of ``head``.
+byte alone, and take ``readout`` of them instead of ``head``.
 """
 
 import numpy as np

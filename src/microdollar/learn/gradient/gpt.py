@@ -124,7 +124,7 @@ class GPT:
         """The model of some weights.
 
         Args:
-            vector: all weights in the order of :func:`gpt_model.shapes`, shape (P,).
+            vector: all weights in the order of ``gpt_model.shapes``, shape (P,).
             facts: what to note in its configuration.
         """
         from microdollar.learn.gradient.gpt_model import GPTModel

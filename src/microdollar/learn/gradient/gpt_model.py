@@ -76,7 +76,7 @@ class GPTModel:
     name: str
     """Learner that found the weights."""
     vector: "npt.NDArray[np.float32]"
-    """All weights, in the order of :func:`shapes`, (P,)."""
+    """All weights, in the order of ``shapes``, (P,)."""
     width: int
     layers: int
     heads: int
@@ -174,7 +174,7 @@ class GPTModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The network that :meth:`save` wrote, bit for bit.
+        """The network that ``save`` wrote, bit for bit.
 
         Raises:
             ModelFileError: if the folder is not one of ours, is damaged, or holds a weight that

@@ -39,7 +39,7 @@ class Decoder:
     """The function from bytes to logits.
 
     Args:
-        weights: by the names of :func:`shapes`.
+        weights: by the names of ``shapes``.
         layers: blocks.
         heads: of each block's attention.
     """

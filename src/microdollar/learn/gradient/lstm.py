@@ -118,7 +118,7 @@ class LSTMBPTT:
         """The model of some weights.
 
         Args:
-            vector: all weights in the order of :class:`lstm_torch.Weights`, shape (P,).
+            vector: all weights in the order of ``lstm_torch.Weights``, shape (P,).
             facts: what to note in its configuration.
         """
         from microdollar.learn.gradient.lstm_model import LSTMModel, shapes

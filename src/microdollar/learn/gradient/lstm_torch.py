@@ -1,6 +1,6 @@
 """Training of the LSTM: forward and backward through time written out on torch operators.
 
-As in :mod:`microdollar.learn.gradient.rnn_torch`, arrays are allocated once and only the
+As in ``microdollar.learn.gradient.rnn_torch``, arrays are allocated once and only the
 recurrence itself is a loop of small products. Tests compare the gradient with autograd's.
 
 Notation: gates in the order input i, forget f, output o, candidate g, each H wide, in a row of

@@ -75,7 +75,7 @@ def fit_readout(
     """Minimise the cross-entropy of softmax(W_y s + b_y) by Adam, in place.
 
     Args:
-        packed: signs s before each target, as :func:`packed_signs` gives them, (n, ceil(U / 8)).
+        packed: signs s before each target, as ``packed_signs`` gives them, (n, ceil(U / 8)).
         targets: bytes to predict, shape (n,).
         W_y: start and result, shape (256, U) float32.
         b_y: start and result, shape (256,) float32.

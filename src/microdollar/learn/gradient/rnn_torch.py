@@ -151,7 +151,7 @@ class Network:
         return window.picked.clamp_(min=torch.finfo(torch.float32).tiny).log_().sum().neg_()
 
     def backward(self, window: Window) -> None:
-        """Gradients of the summed loss, from the logit gradients that :meth:`loss` left."""
+        """Gradients of the summed loss, from the logit gradients that ``loss`` left."""
         weights, gradients = self.weights, self.gradients
         torch.sum(window.logits, 0, out=gradients.b_y)
         torch.mm(window.logits.t(), window.after, out=gradients.W_y)
@@ -175,7 +175,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What :func:`train` hands back."""
+    """What ``train`` hands back."""
 
     weights: Weights
     steps: int

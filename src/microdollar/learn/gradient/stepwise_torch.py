@@ -2,7 +2,7 @@
 
 What the LSTM and the GPT share. A network brings its weights and gradients as one vector each
 and fills the gradient of one batch; everything else is here. All that a run needs to go on after
-it was killed is in :meth:`Training.state`.
+it was killed is in ``Training.state``.
 """
 
 import math
@@ -169,7 +169,7 @@ class Training:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state` was taken."""
+        """Go on where ``state`` was taken."""
         self.done, self.training_nats = state["done"], state["training_nats"]
         self.best_nats, self.best, self.curve = state["best_nats"], state["best"], state["curve"]
         self.network.vector.detach().copy_(state["vector"])

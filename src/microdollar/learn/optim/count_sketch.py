@@ -48,7 +48,7 @@ class CountSketch:
     Raises:
         ValueError: if a size, mode or family can't be.
 
-    Example:
+    Examples:
         >>> sketch = CountSketch(1000, buckets=64, rows=3)
         >>> sketch.update(torch.tensor([7]), torch.tensor([2.5]))
         >>> sketch.estimate(torch.tensor([7]))

@@ -51,7 +51,7 @@ class Attention(SequenceLayer):
     """Projections, positions and cache; a kernel is what the two forms add.
 
     The state is ``(keys, values)``, each (B, heads, n, D) after n positions. Without autograd they
-    are views of caches that grow by doubling (:func:`room`), so that a step reads n positions and
+    are views of caches that grow by doubling (``room``), so that a step reads n positions and
     writes one; with it they are made anew at each step.
 
     Args:
@@ -86,18 +86,18 @@ class Attention(SequenceLayer):
         return query, key, parts[2]
 
     def parallel(self, x: Tensor) -> Tensor:
-        """See :class:`SequenceLayer`."""
+        """See ``SequenceLayer``."""
         seen = self.attend(*self._parts(x, 0))
         out: Tensor = self.output(seen.transpose(1, 2).reshape(x.shape))
         return out
 
     def first_state(self, batch: int) -> State:
-        """See :class:`SequenceLayer`."""
+        """See ``SequenceLayer``."""
         empty = self.output.weight.new_empty(batch, self.sizes.heads, 0, self.sizes.head_dim)
         return empty, empty
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :class:`SequenceLayer`."""
+        """See ``SequenceLayer``."""
         query, key, value = self._parts(x[:, None], state[0].shape[2])
         keys, values = append(state[0], key), append(state[1], value)
         seen = self.attend(query, keys, values)
@@ -139,7 +139,7 @@ class NaiveAttention(Attention):
     """Scores and shares written out: N x N numbers for each head."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """See :class:`Attention`."""
+        """See ``Attention``."""
         scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
         if query.shape[2] > 1:
             size = scores.shape[-2:]
@@ -153,7 +153,7 @@ class FusedAttention(Attention):
     """torch's fused kernel, which holds a block of the scores at a time."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """See :class:`Attention`."""
+        """See ``Attention``."""
         return functional.scaled_dot_product_attention(
             query, key, value, is_causal=query.shape[2] > 1
         )

@@ -30,7 +30,7 @@ class Elman(SequenceLayer):
         self.output = nn.Linear(width, width, bias=False)
 
     def parallel(self, x: Tensor) -> Tensor:
-        """See :class:`SequenceLayer`."""
+        """See ``SequenceLayer``."""
         out: Tensor = self.output(recur(self.input(x), self.recurrent))
         return out
 
@@ -39,7 +39,7 @@ class Elman(SequenceLayer):
         return (self.recurrent.new_zeros(batch, self.sizes.width),)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :class:`SequenceLayer`."""
+        """See ``SequenceLayer``."""
         hidden = torch.addmm(self.input(x), state[0], self.recurrent).tanh()
         return self.output(hidden), (hidden,)
 

@@ -48,5 +48,5 @@ class SequenceLayer(nn.Module, ABC):
         """Bytes that the state has after ``length`` positions."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same as :meth:`parallel`."""
+        """The same as ``parallel``."""
         return self.parallel(x)

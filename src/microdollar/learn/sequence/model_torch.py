@@ -1,6 +1,6 @@
 """A small language model that differs only in its sequence layer.
 
-Pre-norm blocks as in :mod:`microdollar.learn.gradient.gpt_torch`, without learnt positions: what
+Pre-norm blocks as in ``microdollar.learn.gradient.gpt_torch``, without learnt positions: what
 a layer knows of positions is its own.
 """
 
@@ -102,7 +102,7 @@ class SequenceLM(nn.Module):
         return logits
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The same as :meth:`parallel`."""
+        """The same as ``parallel``."""
         return self.parallel(ids)
 
     def first_state(self, batch: int) -> tuple[State, ...]:

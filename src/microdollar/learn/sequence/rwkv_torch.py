@@ -2,7 +2,7 @@
 
 Peng et al. 2023, arXiv:2305.13048, equations 11 to 16: position t answers the mean of the values
 up to it, weighted by exp(key) and a decay of exp(-w) for each position that lies between, with a
-bonus u for the position itself. :meth:`RwkvTimeMix.step` is appendix D's recurrence. The parallel
+bonus u for the position itself. ``RwkvTimeMix.step`` is appendix D's recurrence. The parallel
 form keeps the mean A and the logarithm l of the weights' sum instead:
 
     l_t = log(exp(l_t-1 - w) + exp(k_t)),    A_t = A_t-1 + exp(k_t - l_t) (v_t - A_t-1)
@@ -172,7 +172,7 @@ def _scan(
 
 
 def _exp(x: Tensor) -> Tensor:
-    """Exponential in place, of nothing below :data:`LEAST`."""
+    """Exponential in place, of nothing below ``LEAST``."""
     return x.clamp_min_(LEAST).exp_()
 
 

@@ -24,7 +24,7 @@ class ShiftRegister(SequenceLayer):
         self.output = nn.Linear(sizes.taps * sizes.width, sizes.width, bias=False)
 
     def parallel(self, x: Tensor) -> Tensor:
-        """See :class:`SequenceLayer`; nothing, or zeros, stands before the first position."""
+        """See ``SequenceLayer``; nothing, or zeros, stands before the first position."""
         taps = self.sizes.taps
         padded = functional.pad(x, (0, 0, taps - 1, 0))
         out: Tensor = self.output(
@@ -37,7 +37,7 @@ class ShiftRegister(SequenceLayer):
         return (self.output.weight.new_zeros(batch, self.sizes.taps - 1, self.sizes.width),)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :class:`SequenceLayer`."""
+        """See ``SequenceLayer``."""
         held = torch.cat((state[0], x[:, None]), 1)
         return self.output(held.flatten(1)), (held[:, 1:],)
 

@@ -27,7 +27,7 @@ class Options:
     """How long and how.
 
     ``seconds`` are those of a core (process time). The schedule and AdamW are those of
-    :class:`microdollar.learn.gradient.stepwise_torch.Training`.
+    ``microdollar.learn.gradient.stepwise_torch.Training``.
     """
 
     seconds: float

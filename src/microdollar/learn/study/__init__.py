@@ -2,7 +2,7 @@
 
 The document asks whether the 82,304 parameters of a recurrent network can be derived from the
 statistics of its data. Each module here is one group of its experiments, as a function from a
-:class:`~microdollar.learn.study.rows.Study` (bytes, a trained network, a seed) to rows. A row has
+``microdollar.learn.study.rows.Study`` (bytes, a trained network, a seed) to rows. A row has
 the score on the bytes that were used, the score on bytes that were not, and what it cost.
 
 Formulas are those that the published programs execute, in our own code and words; where the

@@ -12,7 +12,7 @@ def carriers(study: Study) -> list[Outcome]:
     """Pseudo-inverse and gradient readout over 16 offsets of four codes.
 
     Hash (16 x 8), full bandwidth (16 x 16), semantic features (16 x 8) and both of the 8-bit codes
-    side by side (16 x 16). The semantic features are ours (:func:`codes.semantic`): the document's
+    side by side (16 x 16). The semantic features are ours (``codes.semantic``): the document's
     are not published. Descent is that of "SGD from zero" in experiment 4.
     """
     designs = {

@@ -77,7 +77,7 @@ def bayes_bits(
     Args:
         text: bytes, shape (n,).
         start: the first byte to score, at least 1.
-        ratios: what :func:`bayes_ratios` gave.
+        ratios: what ``bayes_ratios`` gave.
         b_y: log marginals.
         factors: values of T.
     """

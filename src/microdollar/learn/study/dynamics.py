@@ -45,7 +45,7 @@ def dynamics(study: Study) -> list[Outcome]:
     """A readout optimised on three fixed dynamics that are made from a trained network.
 
     - **Hebbian**: W_x, W_h, b_h as in experiment 2 ("all Hebbian"); W_y starts at zero.
-    - **Sign-conditioned** (:func:`sign_conditioned`); W_y starts at zero, and its own W_y is a row.
+    - **Sign-conditioned** (``sign_conditioned``); W_y starts at zero, and its own W_y is a row.
     - **Boolean readout**: the trained dynamics, of which the readout sees only the signs; W_y
       starts from the trained one, whose score on signs is a row of its own.
 

@@ -76,7 +76,7 @@ class Fixed:
         return PI_SCALES if self.small else LONG_PI_SCALES
 
     def pseudo_inverse_work(self) -> Work:
-        """Operations of :meth:`pseudo_inverse`."""
+        """Operations of ``pseudo_inverse``."""
         n = len(self.learn.targets)
         return joined(
             formulas.rows_work(n, self.train.units),
@@ -103,14 +103,14 @@ class Fixed:
         )
 
     def optimised_work(self, rates: list[float]) -> Work:
-        """Operations of :meth:`optimised`."""
+        """Operations of ``optimised``."""
         n, units = len(self.train.targets), self.train.units
         if self.small:
             return formulas.gradient_work(n, units, len(rates))
         return formulas.adam_work(n, units, LONG_EPOCHS, LONG_BATCH)
 
     def optimised_detail(self, rates: list[float]) -> dict[str, Any]:
-        """What :meth:`optimised` does, in words."""
+        """What ``optimised`` does, in words."""
         if self.small:
             return {"steps": len(rates), "method": "full-batch gradient descent"}
         return {"epochs": LONG_EPOCHS, "batch": LONG_BATCH, "method": "minibatch Adam"}

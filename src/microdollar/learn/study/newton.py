@@ -27,7 +27,7 @@ SMALLEST_STEP = 2.0**-10
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NewtonRun:
-    """What :func:`block_newton` hands back."""
+    """What ``block_newton`` hands back."""
 
     W_y: Floats
     b_y: Floats

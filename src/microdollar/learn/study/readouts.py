@@ -36,11 +36,11 @@ def readouts(study: Study) -> list[Outcome]:
     Everything uses P(o) = (c(o) + 1/2) / (n + 128) and b_y = ln P(o).
 
     - **log-ratio**: W_y = scale (ln P+ - ln P-); **least-squares log-ratio** (called Fourier in the
-      programs) and **naive Bayes** on exact bytes, one factor T (:mod:`.counted`).
+      programs) and **naive Bayes** on exact bytes, one factor T (``.counted``).
     - **pseudo-inverse**: scale (S'S + 0.01 I)^-1 S'Y, Y = onehot - P.
     - **20 gradient steps** from there at rate 0.5: what the published program runs under the name
       of Newton steps. **20 Newton steps**: block form; **20 steps with Böhning's bound**
-      (:mod:`.newton`).
+      (``.newton``).
     - **SGD**, full batch: from the pseudo-inverse 500 epochs at 0.3, from zero 1,000 at 0.5, each
       times 0.3 at the published epochs. On a long slice 3 passes of minibatch Adam.
 

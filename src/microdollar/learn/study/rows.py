@@ -119,7 +119,7 @@ def model_bits(model: "ElmanModel", where: Slice) -> tuple[float, float]:
     """Bits per byte of a network on training bytes and on the held-out ones.
 
     The first training byte is read, not scored: the network starts from h = 0, as in the
-    published programs. On long slices the first :data:`RECURRENCE_BYTES` are scored.
+    published programs. On long slices the first ``RECURRENCE_BYTES`` are scored.
     """
     train = where.train[:RECURRENCE_BYTES]
     return (

@@ -22,7 +22,7 @@ def hebbian(model: "ElmanModel", stats: StateStatistics) -> dict[str, Doubles]:
     """Hebbian estimates of W_x, W_h, W_y and b_h, each at the scale of the trained weights.
 
     W_h is the covariance of following states, W_x and W_y are mean states by byte, each times the
-    least-squares factor that :func:`predictions.fitted_scale` takes from the trained weights; b_h
+    least-squares factor that ``predictions.fitted_scale`` takes from the trained weights; b_h
     is 5 times the sign log-odds.
     """
     estimates = {
@@ -41,7 +41,7 @@ def blended(model: "ElmanModel", estimates: dict[str, Doubles], **share: float) 
 
     Args:
         model: the trained network.
-        estimates: what :func:`hebbian` gave.
+        estimates: what ``hebbian`` gave.
         share: how much of the estimate, by the name of the array; 1 replaces it.
     """
     changed: dict[str, Any] = {}
@@ -67,7 +67,7 @@ CONFIGURATIONS: dict[str, dict[str, float]] = {
 def substitution(study: Study) -> list[Outcome]:
     """Bits per byte with w = (1 - a) w_trained + a w_estimated for one array or all of them.
 
-    Estimates are those of :func:`hebbian`, from the states of the trained network on the training
+    Estimates are those of ``hebbian``, from the states of the trained network on the training
     bytes. The document's "50 % W_y" and "80/20 W_h" are a = 0.5 and a = 0.2.
     """
     network = study.trained()

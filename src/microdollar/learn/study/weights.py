@@ -27,7 +27,7 @@ def weights(study: Study) -> list[Outcome]:
     - W_h[i, j] by Hebbian covariance: mean over t of (h_j(t) - mean h_j)(h_i(t+1) - mean h_i);
       over all entries, over |w| >= 3, and over as large a share of entries as that is in the
       document, by size.
-    - W_h by Boolean influence and by sign correlation (:mod:`.statistics`).
+    - W_h by Boolean influence and by sign correlation (``.statistics``).
     - W_y[o, j] by ln P(o | h_j >= 0) - ln P(o | h_j < 0), o the byte that follows.
     - W_x[x, j] by the same with the byte read; and by PMI through the trained readout.
     - b_h[j] by the log-odds of h_j >= 0.

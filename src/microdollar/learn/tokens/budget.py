@@ -29,8 +29,9 @@ def budget_of(ratio: float, n: int) -> int:
     Raises:
         UsageError: if the ratio is outside (0, 1] or ``n`` negative.
 
-    >>> budget_of(0.5, 5), budget_of(0.001, 5), budget_of(0.5, 0)
-    (3, 1, 0)
+    Examples:
+        >>> budget_of(0.5, 5), budget_of(0.001, 5), budget_of(0.5, 0)
+        (3, 1, 0)
     """
     if not 0 < ratio <= 1:  # neither is NaN
         raise UsageError(f"ratio is {ratio!r}. Give the part to keep, above 0 and at most 1.")

@@ -31,8 +31,9 @@ class Squeezer:
         BudgetError: when called, if the protected tokens alone exceed the budget.
         UsageError: for a ratio outside (0, 1] or an unknown name, at once.
 
-    >>> Squeezer(0.5, scorer="position")("Keep it short. Do not ramble.")
-    'Keep it short not'
+    Examples:
+        >>> Squeezer(0.5, scorer="position")("Keep it short. Do not ramble.")
+        'Keep it short not'
     """
 
     def __init__(self, ratio: float, **options: Unpack[Options]) -> None:

@@ -37,8 +37,9 @@ def dollars_of(tokens: float, dollars_per_million_tokens: float) -> float:
     Raises:
         UsageError: for a price below 0 or not finite.
 
-    >>> dollars_of(250_000, 3)
-    0.75
+    Examples:
+        >>> dollars_of(250_000, 3)
+        0.75
     """
     price = _not_negative("dollars_per_million_tokens", dollars_per_million_tokens)
     return tokens * price / MILLION

@@ -172,14 +172,18 @@ def squeeze(
         reconstructor: measures what is lost. It must know the tokenizer's tokens;
             ``reconstruct.own_text.OwnText`` knows all, and needs no training.
 
+    Returns:
+        What is kept: its text, its tokens, and where they were.
+
     Raises:
         BudgetError: if the protected tokens alone exceed the budget; says of which kinds.
         UsageError: for a ratio outside (0, 1], an unknown name, a bad pattern or a tokenizer
             that does not cover the text; if not one of ratio and bits is given, or bits without
             a reconstructor.
 
-    >>> squeeze("Keep it short. Do not ramble.", 0.5, scorer="position").text
-    'Keep it short not'
+    Examples:
+        >>> squeeze("Keep it short. Do not ramble.", 0.5, scorer="position").text
+        'Keep it short not'
     """
     began = time.perf_counter()
     if (ratio is None) == (max_bits_lost is None):

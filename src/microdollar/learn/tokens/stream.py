@@ -73,6 +73,9 @@ def squeeze_blocks(
 
     The budget of a block is what the ratio allows up to its end, less what was kept before. Where
     more than that is protected, the block takes it from those that follow.
+
+    Raises:
+        UsageError: if a block has less than two tokens, or as ``squeeze``.
     """
     if block_tokens < 2:
         raise UsageError(f"blocks of {block_tokens} tokens. Give at least 2.")

@@ -68,7 +68,7 @@ def integer_arithmetic(text: U8, hashes: U64) -> None:
 
 
 INTEGER_OPS_PER_BYTE = 4
-"""Operations of :func:`integer_arithmetic` for each byte."""
+"""Operations of ``integer_arithmetic`` for each byte."""
 
 
 @njit(cache=True, nogil=True)

@@ -20,7 +20,7 @@ class Nvml:
     """Joules of the GPUs that this process may use (``CUDA_VISIBLE_DEVICES``, PCI order).
 
     They belong to a run only if it works on a GPU: until torch has initialised CUDA in this
-    process, :meth:`reason` says so, and a GPU that idles beside the run is not charged to it.
+    process, ``reason`` says so, and a GPU that idles beside the run is not charged to it.
 
     Args:
         load: gives the ``pynvml`` module; called once, at the first use.

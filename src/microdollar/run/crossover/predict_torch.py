@@ -100,7 +100,7 @@ _SCALAR = torch.zeros(())
 
 
 def _without_views(found: StepTrace, count: int) -> tuple[Op, ...]:
-    """Operators without the views that only :class:`Traced` makes, one of each state."""
+    """Operators without the views that only ``Traced`` makes, one of each state."""
     ops = [
         replace(op, repeats=op.repeats - count) if op.name == "forward: views" else op
         for op in found.work.ops

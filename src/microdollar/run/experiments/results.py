@@ -19,7 +19,7 @@ def assemble(
     """The ``experiments`` and ``comparisons`` of ``results.json``.
 
     Verdicts are computed: a printed number *holds* on a slice of the document's size if ours is
-    within the tolerance of it (:data:`~microdollar.learn.study.published.TOLERANCE`).
+    within the tolerance of it (``microdollar.learn.study.published.TOLERANCE``).
     """
     by_row: Rows = {}
     for part in parts:

@@ -145,7 +145,7 @@ def fits_from_ledger(
 ) -> PastFits:
     """What the ledger's measured steps say about ``plan``; empty if it has none of its kind.
 
-    Arguments are those of :func:`estimate_with_past`. Coefficients of time are never fitted for a
+    Arguments are those of ``estimate_with_past``. Coefficients of time are never fitted for a
     calibrated machine, whose own rates predict it; a factor is.
 
     Raises:

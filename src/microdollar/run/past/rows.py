@@ -27,7 +27,7 @@ class Past:
 
 
 def repeats(rows: Sequence[PastStep], name: str) -> dict[TrainingPlan, list[float]]:
-    """Every plan of which something was measured, as :func:`one_step` of it, and the values."""
+    """Every plan of which something was measured, as ``one_step`` of it, and the values."""
     found: dict[TrainingPlan, list[float]] = {}
     for row in rows:
         value = getattr(row.measured, name)

@@ -192,7 +192,7 @@ def _is_self_contained(table: Mapping[str, Any]) -> bool:
 def past_steps(ledger: Ledger, device: DeviceSpec) -> list[tuple[TrainingPlan, float]]:
     """Plans and seconds of one step each, of all measured steps on a device.
 
-    They are what :func:`microdollar.estimator.step.fit_step` takes, with
+    They are what ``microdollar.estimator.step.fit_step`` takes, with
     ``devices={device.name: device}``.
 
     Raises:

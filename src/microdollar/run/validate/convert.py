@@ -18,7 +18,7 @@ def published_step(
     """One published metric of a step.
 
     Args:
-        metric: one of :data:`microdollar.run.validate.metrics.STEP`.
+        metric: one of ``microdollar.run.validate.metrics.STEP``.
         seconds: of one optimizer step.
         plan: what the step does.
         device: its peak is what MFU and HFU are shares of.

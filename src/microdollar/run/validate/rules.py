@@ -2,7 +2,7 @@
 
 Time is 6 N D operations at 40 % of the dense peak; memory is 16 bytes of model states a
 parameter and textbook activations. (That of energy, hours at the listed power, is in
-:mod:`microdollar.run.validate.energy`.)
+``microdollar.run.validate.energy``.)
 """
 
 from microdollar.cost import Quantity

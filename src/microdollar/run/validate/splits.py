@@ -45,7 +45,7 @@ def leave_out(runs: Sequence[Run], key: Callable[[Run], Hashable]) -> tuple[Fold
 def with_a_few(
     runs: Sequence[Run], key: Callable[[Run], Hashable], *, rows: int, draws: int, seed: int
 ) -> tuple[Fold, ...]:
-    """As :func:`leave_out`, but ``rows`` random rows of the group are known too, ``draws`` times.
+    """As ``leave_out``, but ``rows`` random rows of the group are known too, ``draws`` times.
 
     Groups with no more than ``rows`` rows are left to the training side.
     """

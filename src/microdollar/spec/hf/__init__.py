@@ -73,10 +73,10 @@ def model_from_config(config: Mapping[str, Any], *, name: str | None = None) -> 
         SpecError: if the family is unknown, or a field is missing, contradictory or absurd;
             names the field, its value and what is accepted.
 
-    >>> model_from_config(
-    ...     {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
-    ... ).layers
-    12
+    Examples:
+        >>> sizes = {"n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
+        >>> model_from_config({"model_type": "gpt2", **sizes}).layers
+        12
     """
     if not isinstance(config, Mapping):
         raise SpecError(f"a config is a table of fields, got {reprlib.repr(config)}.")
@@ -93,7 +93,7 @@ def read_config(path: str | Path, *, name: str | None = None) -> ModelSpec:
 
     Raises:
         SpecError: if there is no such file, it is no JSON object, or no model
-            (:func:`model_from_config`).
+            (``model_from_config``).
     """
     file = Path(path)
     if file.is_dir():

@@ -90,8 +90,9 @@ def state_bytes(
 
     ``moment_bytes`` is the width of an exact moment: 8 of a float64 parameter, else 4.
 
-    >>> state_bytes((512, 2048)) / (512 * 2048)
-    0.2675819396972656
+    Examples:
+        >>> state_bytes((512, 2048)) / (512 * 2048)
+        0.2675819396972656
     """
     matrix = matrix_of(shape, exact_below=exact_below)
     if matrix is None:

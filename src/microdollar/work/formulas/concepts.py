@@ -1,6 +1,6 @@
 """Operations and bytes of the small concept model: predicting, and a training step.
 
-Two programs do the same: the core of :mod:`microdollar.learn.concepts.core` (numpy, every
+Two programs do the same: the core of ``microdollar.learn.concepts.core`` (numpy, every
 intermediate in one arena) and its twin in PyTorch. B contexts of T places, N = B T; d numbers of
 a concept, w of the network, H heads; M negatives, so n = B + M candidates; P parameters.
 

@@ -124,7 +124,7 @@ def pooling_flops(offsets: int, bits: int) -> int:
 def log_ratio_flops(units: int) -> int:
     """6 V U + U (2 V + 3): ln P(o | sign +) - ln P(o | sign -) for U units.
 
-    For each entry: see :data:`RATIO_FLOPS`. For each unit: 2 (V - 1) additions for its two
+    For each entry: see ``RATIO_FLOPS``. For each unit: 2 (V - 1) additions for its two
     totals, 2 for their pseudo-counts, 2 logs, 1 subtraction.
     """
     return RATIO_FLOPS * V * units + units * (2 * (V - 1) + 5)

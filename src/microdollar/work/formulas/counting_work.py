@@ -1,6 +1,6 @@
 """Work of the learners that build on a shift register: steps, bytes and buffers.
 
-The counts are those of :mod:`microdollar.work.formulas.counting`.
+The counts are those of ``microdollar.work.formulas.counting``.
 """
 
 from microdollar.work.formulas import counting

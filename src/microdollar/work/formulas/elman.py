@@ -6,7 +6,7 @@ is 2 operations; an addition, multiplication, division or transcendental is 1; c
 copies and look-ups are 0.
 
 Two counts stand side by side: the one that the document on analytic cost published, and the
-one of what :mod:`microdollar.learn.gradient.rnn_torch` executes. Where they differ:
+one of what ``microdollar.learn.gradient.rnn_torch`` executes. Where they differ:
 
 - Its section 2.1 gives 6 H^2 + 6 V H for each byte, which is 294,912 at H = 128; the 297,088
   that it prints beside it is that plus 7 H + 5 V. This reading meets every printed figure:
@@ -113,7 +113,7 @@ class Segments:
 def elman_training(
     *, hidden: int, data_bytes: int, epochs: int, batch: int, bptt: int, threads: int = 1
 ) -> Work:
-    """One training run as :mod:`microdollar.learn.gradient.rnn_torch` executes it.
+    """One training run as ``microdollar.learn.gradient.rnn_torch`` executes it.
 
     Counts every torch operator of the run: initial weights, forward, backward, loss, clipping,
     Adam. Not counted: random numbers, Python between the calls, the score afterwards.

@@ -62,7 +62,7 @@ def gpt_training(
     validations: int,
     threads: int = 1,
 ) -> Work:
-    """One training run as :mod:`microdollar.learn.gradient.gpt_torch` executes it.
+    """One training run as ``microdollar.learn.gradient.gpt_torch`` executes it.
 
     Args:
         width: numbers of a hidden state, W.

@@ -92,7 +92,7 @@ def lstm_training(
     validations: int,
     threads: int = 1,
 ) -> Work:
-    """One training run as :mod:`microdollar.learn.gradient.lstm_torch` executes it.
+    """One training run as ``microdollar.learn.gradient.lstm_torch`` executes it.
 
     Args:
         hidden: units, H.

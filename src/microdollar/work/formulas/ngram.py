@@ -92,8 +92,9 @@ LOOKED_AT_FACTOR = 1.02
 def slots_for(nodes: int) -> int:
     """Slots of a hash table for so many nodes: a power of two, at most 3/4 full.
 
-    >>> slots_for(3), slots_for(4)
-    (8, 8)
+    Examples:
+        >>> slots_for(3), slots_for(4)
+        (8, 8)
     """
     return 1 << max(math.ceil(math.log2((nodes + 1) / 0.75)), 3)
 

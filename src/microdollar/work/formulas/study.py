@@ -179,7 +179,7 @@ def statistics_work(positions: int, hidden: int) -> Work:
 def bayes_work(data_bytes: int, offsets: int, chosen_on: int, factors: int) -> Work:
     """Naive Bayes on exact bytes: counting, log-ratios by byte value, and a search of one factor.
 
-    Pairs are counted as in :func:`~.counting.counting_int_ops`; a log-ratio is an addition, two
+    Pairs are counted as in ``.counting.counting_int_ops``; a log-ratio is an addition, two
     logs and two subtractions (the total's log once a row is left in: it is 1 of 256); the search is
     G V additions a position and 6 V for each factor.
     """

@@ -1,7 +1,7 @@
 """One delta from those of many clients, some of whom may be broken or hostile.
 
 Every rule is a pure function of ``deltas``, float32 (k, n), one row a client, and gives float32
-(n,). Sums are of float64 in the order of the rows: :func:`aggregate` puts the clients in the
+(n,). Sums are of float64 in the order of the rows: ``aggregate`` puts the clients in the
 order of their names, so its result does not depend on who answered first.
 
 ====================  =======================================================  ==================
@@ -129,7 +129,7 @@ def trimmed_mean(deltas: Floats, trim: int) -> Floats:
 
 
 def multi_krum(deltas: Floats, malicious: int) -> Floats:
-    """Mean of the rows that :func:`krum_selection` keeps."""
+    """Mean of the rows that ``krum_selection`` keeps."""
     return mean(deltas[krum_selection(deltas, malicious)])
 
 

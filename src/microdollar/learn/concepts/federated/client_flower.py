@@ -1,7 +1,7 @@
 """The ClientApp: ordinary local training inside, coded deltas outside.
 
 The inner function is what any Flower ClientApp has: parameters in, parameters out, as an
-ArrayRecord. Around it lies :class:`DeltaMod`, which turns the server's message into parameters
+ArrayRecord. Around it lies ``DeltaMod``, which turns the server's message into parameters
 and the parameters learned into a coded delta. Flower's privacy mods go between the two
 (``privacy``), so they clip and blur what was learned before it is coded, and coding is only
 post-processing of that.

@@ -1,6 +1,6 @@
 """The server's side of learning together: versions of the model, rounds, and what a crash leaves.
 
-The model is the present state of a journal (:mod:`microdollar.learn.concepts.journal`). A round
+The model is the present state of a journal (``microdollar.learn.concepts.journal``). A round
 takes the clients' deltas for that state, aggregates them, and appends one coded delta, which is
 also what every client gets: so all hold the same bits, and what a client is sent after it was
 away is the journal's deltas since the version that it has.

@@ -2,7 +2,7 @@
 
 Both need the ``federated`` extra (Flower). The transport is Flower's, over TLS with a
 certificate of the federation's own authority; clients are known by their keys (see
-:mod:`~microdollar.learn.concepts.federated.keys`). Nothing that either side has learned is lost
+``microdollar.learn.concepts.federated.keys``). Nothing that either side has learned is lost
 if one of them is killed: the server's history is a journal, the client's state a file.
 """
 
@@ -30,7 +30,7 @@ DEVICE, NODE = "device.npz", "node"
 
 
 class Learner(Protocol):
-    """What trains on one client's data; :class:`~.local.LocalLearner` is one."""
+    """What trains on one client's data; ``.local.LocalLearner`` is one."""
 
     @property
     def examples(self) -> int:
@@ -123,14 +123,14 @@ def join(
     """Take part until the server has done its rounds; start it again to go on after a crash.
 
     Args:
-        folder: of the client's key (:func:`~.keys.make_client_key`) and of its state.
+        folder: of the client's key (``.keys.make_client_key``) and of its state.
         address: ``host:port`` of the server.
         authority: the server's ``ca.pem``.
         config: of the model.
         params: to start from, if this client never took part; the server sends its own, whole,
             if it doesn't know these.
         learner: on the client's own data.
-        privacy: Flower's mods; see :func:`local_privacy`.
+        privacy: Flower's mods; see ``local_privacy``.
         wait_seconds: how long a server that can't be reached is waited for.
         on_event: called with a line of text for each message.
 

@@ -123,7 +123,7 @@ class Device:
 
     @classmethod
     def from_bytes(cls, config: CoreConfig, data: bytes) -> Self:
-        """What :meth:`to_bytes` made.
+        """What ``to_bytes`` made.
 
         Raises:
             DeltaError: if it is damaged or another model's.

@@ -150,7 +150,7 @@ class FleetServer:
 
 
 class LinkGrid(OneRunGrid):
-    """Messages of this process to the clients of a :class:`FleetServer`; a context manager.
+    """Messages of this process to the clients of a ``FleetServer``; a context manager.
 
     Flower ends a run whose process doesn't say now and then that it lives: a thread does.
 

@@ -1,4 +1,4 @@
-"""The ServerApp: a Flower strategy around a :class:`~.coordinator.Coordinator`."""
+"""The ServerApp: a Flower strategy around a ``.coordinator.Coordinator``."""
 
 import time
 from collections.abc import Callable, Iterable

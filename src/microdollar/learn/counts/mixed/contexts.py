@@ -157,7 +157,7 @@ def read_context(
     gap_start: Int,
     gap_end: Int,
 ) -> None:
-    """Read bytes without learning anything from them; see :func:`find_match`."""
+    """Read bytes without learning anything from them; see ``find_match``."""
     for position in range(start, end):
         find_match(place, text, position, first, heads, gap_start, gap_end, False)
         symbol = np.int64(text[position])

@@ -124,7 +124,7 @@ class CountedModel:
 
     @classmethod
     def load(cls, folder: Path) -> "CountedModel":
-        """Read a folder that :meth:`save` wrote.
+        """Read a folder that ``save`` wrote.
 
         Raises:
             ModelFileError: names the file and says what is wrong with it.

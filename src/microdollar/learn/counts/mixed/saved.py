@@ -65,7 +65,7 @@ def save(model: CountedModel, folder: Path) -> None:
 
 
 def load(folder: Path) -> CountedModel:
-    """Read a folder that :func:`save` wrote.
+    """Read a folder that ``save`` wrote.
 
     Raises:
         ModelFileError: names the file and says what is wrong with it.

@@ -47,7 +47,7 @@ MIRRORED = np.array([int(f"{symbol:08b}"[::-1], 2) for symbol in range(256)], np
 
 
 class Counts(NamedTuple):
-    """Arrays of :class:`Strings`."""
+    """Arrays of ``Strings``."""
 
     nodes: Words32
     """Shape (4 * capacity,), node 0 is the empty context."""
@@ -305,7 +305,7 @@ def _list_all(
 
 @inlined()
 def longer_at(nodes: Words32, blocks: Words32, node: Int, place: Int) -> Int:
-    """The longer context of the byte that :func:`find` found at a place."""
+    """The longer context of the byte that ``find`` found at a place."""
     at = NODE_WORDS * node
     kinds = kinds_in(np.int64(nodes[at + KINDS]))
     return np.int64(nodes[at + START] if kinds == 1 else blocks[place + _ROOMS[kinds]])

@@ -52,7 +52,7 @@ Words32 = npt.NDArray[np.uint32]
 
 
 class Weights(NamedTuple):
-    """Everything that is counted on how opinions fared; chances are words of :func:`words_of`."""
+    """Everything that is counted on how opinions fared; chances are words of ``words_of``."""
 
     chances: Words32
     """Shape (CONTEXTS * 4096,): of a 1 after each history."""

@@ -78,8 +78,9 @@ def distinct_strings(data: ByteArray, longest: int) -> tuple[int, ...]:
         data: shape (n,) uint8.
         longest: longest string to look at, at least 1.
 
-    >>> distinct_strings(np.frombuffer(b"abab", np.uint8), 3)
-    (2, 2, 2)
+    Examples:
+        >>> distinct_strings(np.frombuffer(b"abab", np.uint8), 3)
+        (2, 2, 2)
     """
     hashes = np.zeros(len(data), np.uint64)
     tally.add("sample distinct strings", flops=0, int_ops=INT_OPS_PER_HASH * len(data) * longest)

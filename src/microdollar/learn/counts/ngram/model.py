@@ -157,7 +157,7 @@ class NGramModel:
 
     @classmethod
     def load(cls, folder: Path) -> "NGramModel":
-        """Read a folder that :meth:`save` wrote.
+        """Read a folder that ``save`` wrote.
 
         Raises:
             ModelFileError: names the file and says what is wrong with it.

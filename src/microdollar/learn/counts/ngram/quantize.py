@@ -142,7 +142,7 @@ def save_quantized(model: NGramModel, bits: int, folder: Path) -> NGramModel:
 
 
 class QuantizedFile:
-    """A folder that :func:`save_quantized` wrote."""
+    """A folder that ``save_quantized`` wrote."""
 
     @staticmethod
     def load(folder: Path) -> NGramModel:

@@ -66,8 +66,9 @@ def pack(
             than 4 GiB; if the model is of another kind.
         ModelFileError: if the model can't be read.
 
-    >>> unpack(pack(b"to be or not to be"))
-    b'to be or not to be'
+    Examples:
+        >>> unpack(pack(b"to be or not to be"))
+        b'to be or not to be'
     """
     if len(data) > MAX_CONTENT_BYTES:
         raise UsageError(
@@ -118,7 +119,7 @@ def unpack(
     """The bytes that were packed.
 
     Args:
-        packed: what :func:`pack` gave.
+        packed: what ``pack`` gave.
         model: folder of the model that it was packed with, if any.
         max_bytes: refuse content longer than this. A byte that repeats takes some 0.0001 bits, so
             a small file from a stranger may stand for a large one.

@@ -101,7 +101,11 @@ class RemoteFiles:
         return f"{self.url} {self._files}"
 
     def read(self, start: int, stop: int) -> ByteArray:
-        """Bytes ``start`` to ``stop``."""
+        """Bytes ``start`` to ``stop``.
+
+        Raises:
+            CorpusError: if a file has changed or can't be read.
+        """
         system, _ = self._system
         parts, at = [], start
         while at < stop:

@@ -47,7 +47,7 @@ def counted_trie(data: ByteArray, order: int, *, growth: float = 1.0) -> Trie:
 
 
 def sorted_trie(data: ByteArray, order: int, *, growth: float = 1.0) -> Trie:
-    """The trie that :meth:`Trie.count` makes of ``data``, but for the numbers of its nodes.
+    """The trie that ``Trie.count`` makes of ``data``, but for the numbers of its nodes.
 
     Args:
         data: shape (n,) uint8.

@@ -91,7 +91,7 @@ def advantages(
         costs: bits lost at each token, shape (K, B, T).
         actions: kept (True) or dropped, shape (K, B, T).
         price: bits that one more kept token saves, about.
-        window: see :func:`near`.
+        window: see ``near``.
         expected: bits of each token if it is dropped, any guess, shape (B, T).
         baseline: actions to compare with and their costs, (2, B, T); the other samples if None.
     """

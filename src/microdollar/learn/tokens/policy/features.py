@@ -99,8 +99,8 @@ def from_counts(
         counts: how often each number was seen in other texts, 0 for special ones, shape (V,).
         spelled_bits: bits that spelling takes, 0 for known pieces, shape (n,).
         evidence: of the neighbours, shape (n, 2).
-        known: see :func:`features`.
-        buckets: see :func:`features`.
+        known: see ``features``.
+        buckets: see ``features``.
     """
     unknown = numbers == UNKNOWN
     rows = np.where((numbers < known) & ~unknown, numbers, known + tokens.ids % buckets)

@@ -91,7 +91,7 @@ class PolicyModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The model that :meth:`save` wrote.
+        """The model that ``save`` wrote.
 
         Raises:
             ModelFileError: if something is missing, damaged or of another vocabulary.

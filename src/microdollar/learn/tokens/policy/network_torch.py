@@ -8,7 +8,7 @@ from microdollar.learn.tokens.policy.network import EPSILON, PolicyConfig, Polic
 
 
 class PolicyTwin(nn.Module):
-    """Weights by the same names as of :class:`PolicyNetwork`, dots as underscores.
+    """Weights by the same names as of ``PolicyNetwork``, dots as underscores.
 
     Args:
         network: the start.

@@ -13,7 +13,7 @@ READ_TOKENS = 4096
 
 
 class Reader(Protocol):
-    """A network that reads back, as :class:`Infiller` does."""
+    """A network that reads back, as ``Infiller`` does."""
 
     def dropped_bits(self, numbers: Tensor, keep: Tensor) -> Tensor:
         """Bits of each dropped token given the kept ones of its row, 0 for others, (B, T)."""

@@ -81,7 +81,7 @@ class Workspace:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state` was taken."""
+        """Go on where ``state`` was taken."""
         weights = {name: tensor.numpy() for name, tensor in state["network"].items()}
         self.network = PolicyNetwork(config=self.config.policy, weights=weights)
         self.reader = reader_of(InfillerConfig(**state["reader_config"]), state["reader"])
@@ -95,7 +95,7 @@ def weights_of(reader: Infiller) -> dict[str, torch.Tensor]:
 
 
 def reader_of(config: InfillerConfig, weights: dict[str, torch.Tensor]) -> Infiller:
-    """The reconstructor of what :func:`weights_of` gave, with a copy of it."""
+    """The reconstructor of what ``weights_of`` gave, with a copy of it."""
     return Infiller.of(config, {name: w.numpy().copy() for name, w in weights.items()})
 
 
@@ -134,7 +134,7 @@ class Stage(Protocol):
         """All that the rest of it needs, besides the workspace."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state` was taken."""
+        """Go on where ``state`` was taken."""
 
 
 class ReconstructorStage:

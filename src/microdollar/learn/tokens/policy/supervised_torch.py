@@ -1,6 +1,6 @@
 """The policy by regression: the change in reconstruction loss when a token is dropped.
 
-Two outputs are fitted to the two measurements (:mod:`targets_torch`), each where it was taken: the
+Two outputs are fitted to the two measurements (``targets_torch``), each where it was taken: the
 bits of the token itself, and what its absence costs others. Their sum, the second times a weight,
 is the score. Squared errors and nothing robust, since it is the mean cost that a choice is paid in
 and costs are skewed. Errors count by how often a target was measured.

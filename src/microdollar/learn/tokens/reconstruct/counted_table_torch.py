@@ -55,7 +55,7 @@ def counted_table(documents: Sequence[Ints], size: int, width: int, seed: int = 
 
 
 def _near(documents: Sequence[Ints], size: int) -> Tensor:
-    """What :func:`counted_table` factors, sparse (size, 2 size)."""
+    """What ``counted_table`` factors, sparse (size, 2 size)."""
     places, weights = [], []
     for document in documents:
         for step in range(1, min(NEAR, len(document) - 1) + 1):

@@ -1,6 +1,6 @@
 """Reading back with a small bidirectional transformer that was trained on texts with gaps.
 
-The network is in :mod:`infiller_torch`; here is what needs no torch: its sizes, its files, chunks
+The network is in ``infiller_torch``; here is what needs no torch: its sizes, its files, chunks
 of texts.
 """
 
@@ -304,7 +304,7 @@ class InfillerReconstructor:
 
     @classmethod
     def load(cls, folder: Path, vocabulary: Vocabulary | None = None) -> Self:
-        """The model that :meth:`save` wrote.
+        """The model that ``save`` wrote.
 
         Args:
             folder: its folder.

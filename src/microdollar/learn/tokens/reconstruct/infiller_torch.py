@@ -3,7 +3,7 @@
 A bidirectional encoder (Devlin et al., BERT, arXiv 1810.04805) of pre-norm blocks with GELU, over
 windows with a mark in place of each dropped token. What makes it learn from little text:
 
-- What was counted beside kept neighbours is part of its logits (:mod:`neighbours_torch`).
+- What was counted beside kept neighbours is part of its logits (``neighbours_torch``).
 - Attention starts with a liking for neighbours that it may change by distance (Raffel et al., T5,
   arXiv 1910.10683, section 2.1, without buckets).
 - The table of the input is that of the output.

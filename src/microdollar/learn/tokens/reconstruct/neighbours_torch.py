@@ -4,7 +4,7 @@ A piece v that stood c times at distance d of a kept piece u adds, for each kept
 gap, a + b ln(c N / (c(u, d) c(v))) to its logit: pointwise mutual information (Church and Hanks
 1990, Computational Linguistics 16) in a log-linear model, with one a and b for each d and each
 power of two of c. a and b are learnt on counts without the document of the gap, which would be
-believed too much otherwise. Classes of pieces (:mod:`piece_classes`) are counted in the same way:
+believed too much otherwise. Classes of pieces (``piece_classes``) are counted in the same way:
 so that a pair of words that nobody saw says something too.
 """
 
@@ -210,7 +210,7 @@ class TableNats(torch.autograd.Function):
         ratios: Tensor,
         kinds: Tensor,
     ) -> Tensor:
-        """-ln P(truth), (M,), of hidden (M, W), table (V, W), bias (V,) and an :class:`Evidence`.
+        """-ln P(truth), (M,), of hidden (M, W), table (V, W), bias (V,) and an ``Evidence``.
 
         ``slopes`` and ``shifts`` are b and a of each kind, with a 0 at their ends.
         """

@@ -1,8 +1,8 @@
 """Training of the infiller: other cuts and other gaps in every epoch, the best epoch is kept.
 
 What can be counted is not learnt: the output starts with the frequencies of the pieces and with
-what stands beside each (:mod:`neighbours_torch`), the table with what stands around each
-(:mod:`counted_table_torch`). The network learns the rest.
+what stands beside each (``neighbours_torch``), the table with what stands around each
+(``counted_table_torch``). The network learns the rest.
 """
 
 import math
@@ -298,7 +298,7 @@ class Fitting:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state` was taken."""
+        """Go on where ``state`` was taken."""
         self.epoch, self.curve = state["epoch"], list(state["curve"])
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.network.load_state_dict(state["network"])

@@ -39,8 +39,8 @@ class Listing:
     @property
     def state_bytes(self) -> int:
         """Of all arrays that are kept between steps."""
-        kept = (*self.signs, *self.first, *self.second)
-        return sum(one.nbytes for one in self.places) + sum(one.nbytes for one in kept)
+        hashes = sum(one.nbytes for one in self.places) + sum(one.nbytes for one in self.signs)
+        return hashes + sum(one.nbytes for one in (*self.first, *self.second))
 
     def step(self, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> None:
         """Change every tensor in place."""

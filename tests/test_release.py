@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from microdollar.cli.errors import EXTRAS
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "microdollar"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+FOR_USERS = {*PROJECT["project"]["optional-dependencies"]} - {"all", "docs", "dev"}
 LAYERS = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
 
 
@@ -101,8 +104,16 @@ def name(requirement):
 def test_all_is_every_extra_for_users():
     extras = PROJECT["project"]["optional-dependencies"]
     (everything,) = extras["all"]
-    assert set(re.search(r"\[(.*)\]", everything)[1].split(",")) == {*extras} - {
-        "all",
-        "docs",
-        "dev",
-    }
+    assert set(re.search(r"\[(.*)\]", everything)[1].split(",")) == FOR_USERS
+
+
+def test_every_extra_is_tried_by_itself():
+    smokes = tomllib.loads((ROOT / "tests" / "wheel" / "smokes.toml").read_text("utf-8"))
+    assert {smoke["extra"] for smoke in smokes["smoke"]} == FOR_USERS | {"core"}
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    tried = re.findall(r"tests/wheel/check\.py dist/\*\.whl (.*)", makefile)
+    assert set(" ".join(tried).split()) == FOR_USERS | {"core"}
+
+
+def test_extras_that_an_error_names_exist():
+    assert set(EXTRAS.values()) <= FOR_USERS

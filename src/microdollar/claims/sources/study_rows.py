@@ -1,7 +1,7 @@
 """Which numbers of the study the document prints, in words.
 
-Every entry of :data:`~microdollar.learn.study.published.PUBLISHED` is the number of one row, or one
-of its other ways to come about (``also``); every sentence of ``COMPARISONS`` is a row.
+Every entry of :data:`~microdollar.learn.study.published.PUBLISHED` is the number of one row, one
+of its other ways to come about (``also``), or that number again (``repeats``); every sentence of ``COMPARISONS`` is a row.
 """
 
 from dataclasses import dataclass
@@ -35,6 +35,8 @@ class Row:
     """What has to be so for the row of the study to be what is printed."""
     also: tuple[tuple[str, Key], ...] = ()
     """Other readings of the same number: what has to be so, and the row of the study."""
+    repeats: tuple[Key, ...] = ()
+    """Where the document prints the same number of the same thing again."""
     unknown: str = ""
     """Why ours is none of the same thing, and what it would take."""
     kept: tuple[str, str, Key] | None = None
@@ -198,7 +200,7 @@ ROWS: tuple[Row, ...] = (
         key=("substitution", "all Hebbian"),
         section="3, 9",
         says="With all matrices taken from statistics the network needs this many bits per byte",
-        also=(("computed as in section 9", ("dynamics", "Hebbian dynamics, own W_y")),),
+        repeats=(("dynamics", "Hebbian dynamics, own W_y"),),
     ),
     Row(
         id="4/codes-right",
@@ -229,8 +231,8 @@ ROWS: tuple[Row, ...] = (
         also=(
             ("with least-squares log-ratios", ("readouts", "least-squares log-ratio")),
             ("with naive Bayes on bytes in place of codes", ("readouts", "naive Bayes on bytes")),
-            ("with the codes of section 6", ("hashes", "mixed hash: log-ratio")),
         ),
+        repeats=(("hashes", "mixed hash: log-ratio"),),
     ),
     Row(
         id="5/pseudo-inverse",
@@ -314,7 +316,7 @@ ROWS: tuple[Row, ...] = (
         key=("hashes", "mixed hash: distinct codes"),
         section="6, 6b",
         says="The mixed hash gives this many different codes to 256 bytes",
-        also=(("in section 6b", ("carriers", "hash 16x8: distinct codes")),),
+        repeats=(("carriers", "hash 16x8: distinct codes"),),
     ),
     Row(
         id="6/bit-extraction-codes",

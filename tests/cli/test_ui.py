@@ -99,6 +99,17 @@ def test_it_listens_to_this_machine_alone(served):
     assert addresses <= {"0100007F", "00000000000000000000000001000000"}
 
 
+def test_small_answers_are_sent_at_once():
+    # asyncio turns Nagle's algorithm off only for sockets that name their protocol.
+    from microdollar.ui.server import open_sockets
+
+    sockets = open_sockets(0)
+    for one in sockets:
+        assert one.proto == socket.IPPROTO_TCP
+        assert one.getsockname()[0] in ("127.0.0.1", "::1")
+        one.close()
+
+
 def test_no_option_binds_elsewhere(capsys):
     for option in ("--host", "--bind", "--address"):
         assert main(["ui", option, "0.0.0.0"]) == 2

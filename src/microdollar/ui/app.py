@@ -89,12 +89,12 @@ def create_app(port: int, **guard: Any) -> Guard:  # noqa: ANN401
 
 async def _page(request: Request) -> Response:
     pairs = await _pairs(request)
-    return await run_in_threadpool(_answer, pairs, "page.html.j2", sent=request.method == "POST")
+    return await run_in_threadpool(_answer, pairs, sent=request.method == "POST")
 
 
 async def _results(request: Request) -> Response:
     pairs = await _pairs(request)
-    return await run_in_threadpool(_answer, pairs, "results.html.j2")
+    return await run_in_threadpool(_answer, pairs, whole=False)
 
 
 async def _pairs(request: Request) -> list[tuple[str, str]] | None:
@@ -111,27 +111,21 @@ async def _pairs(request: Request) -> list[tuple[str, str]] | None:
         return None
 
 
-def _answer(pairs: list[tuple[str, str]] | None, template: str, *, sent: bool = True) -> Response:
+def _answer(
+    pairs: list[tuple[str, str]] | None, *, whole: bool = True, sent: bool = True
+) -> Response:
+    """The whole page, or only what it says of its plans."""
     if pairs is None:
         return Response("More fields than the form has.\n", 400, media_type="text/plain")
     typed = dict(pairs)
     forms, compare = _forms(pairs, typed)
     view, problems = _priced(forms)
-    text = (
-        _templates()
-        .get_template(template)
-        .render(
-            view=view,
-            forms=forms,
-            errors=problems,
-            compare=compare,
-            sent=sent,
-            link=_link(forms),
-            models=model_names(),
-            devices=_devices(),
-            groups=_GROUPS,
-        )
-    )
+    known: dict[str, Any] = {"view": view, "errors": problems, "link": _link(forms)}
+    if whole:
+        known |= {"forms": forms, "compare": compare, "sent": sent, "groups": _GROUPS}
+        known |= {"models": model_names(), "devices": _devices()}
+    template = _templates().get_template("page.html.j2" if whole else "results.html.j2")
+    text = template.render(known)
     # JSON can hold half a character, which UTF-8 can't.
     body = text.encode("utf-8", "replace")
     return Response(body, 422 if any(problems) else 200, media_type="text/html")

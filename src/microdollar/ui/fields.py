@@ -22,6 +22,8 @@ class Field:
     name: str
     """In the form and in :data:`microdollar.spec.build.OPTIONS`."""
     label: str
+    served: str = ""
+    """Label where a model is served, if it is another one."""
     kind: Kind = "count"
     """What is read: a whole number from 1, one from 0 to 3, any number, a choice or a word."""
     choices: tuple[tuple[str, str], ...] = ()
@@ -44,7 +46,7 @@ def _same(*values: str) -> tuple[tuple[str, str], ...]:
 RUN = (
     Field(name="tokens", label="Training tokens", empty="one step"),
     Field(name="generate", label="New tokens", empty="needed", serving=True),
-    Field(name="sequence", label="Sequence or prompt", empty="2,048 or most", serving=True),
+    Field(name="sequence", label="Sequence", served="Prompt", empty="2,048 or most", serving=True),
     Field(name="batch", label="Batch", empty="one a replica", serving=True),
     Field(name="micro_batch", label="Micro-batch", empty="batch / dp"),
     Field(

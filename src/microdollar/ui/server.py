@@ -64,7 +64,9 @@ def open_sockets(port: int) -> list[socket.socket]:
 
 
 def _listening(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # Only where the protocol is named does asyncio send small parts of an answer at once; else each
+    # answer waits 40 ms for an acknowledgement.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # elsewhere it would let others take the port
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,8 @@
 """Which numbers of the study the document prints, in words.
 
 Every entry of :data:`~microdollar.learn.study.published.PUBLISHED` is the number of one row, one
-of its other ways to come about (``also``), or that number again (``repeats``); every sentence of ``COMPARISONS`` is a row.
+of its other ways to come about (``also``), or that number again (``repeats``). Every sentence of
+``COMPARISONS`` is a row.
 """
 
 from dataclasses import dataclass

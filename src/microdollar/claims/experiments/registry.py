@@ -42,6 +42,12 @@ EXPERIMENTS: dict[str, Experiment] = {
             needs=("arithmetic",),
         ),
         Experiment(
+            name="encoder_step",
+            title="a step of DistilBERT's shape",
+            home="encoder_step:run",
+            minutes=0.3,
+        ),
+        Experiment(
             name="gpt2_step",
             title="steps of GPT-2 small's shape",
             home="gpt2_step:run",

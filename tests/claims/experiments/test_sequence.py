@@ -20,7 +20,7 @@ def test_time_is_measured_and_kept(tmp_path, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(sequence, "LENGTHS", (32, 256))
     monkeypatch.setattr(sequence, "WIDTH", 32)
-    monkeypatch.setattr(sequence, "REPEATS", 3)
+    monkeypatch.setattr(sequence, "ROUNDS", {"forward": 2, "decode": 3})
     monkeypatch.setattr(sequence, "LINEAR", ("rwkv",))
     context = Context(folder=tmp_path)
     found = sequence.measure(context)

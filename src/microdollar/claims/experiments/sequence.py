@@ -1,10 +1,12 @@
 """How the work and the time of sequence layers grow: counted, and measured on this machine."""
 
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import log
 
 from microdollar.claims.experiments.base import Context
-from microdollar.claims.experiments.parts import Part, kept
+from microdollar.claims.experiments.parts import Part, kept, spread
 from microdollar.claims.record import Values
 from microdollar.run.crossover.grid import Mode, Point
 from microdollar.spec.arithmetic import Interval
@@ -14,7 +16,9 @@ LINEAR = ("linear-attention", "state-space", "rwkv")
 WIDTH = 128
 LENGTHS = (2048, 8192)
 """Between which time is measured: the shorter is long enough for its squares to be most of it."""
-REPEATS = 5
+ROUNDS: Mapping[str, int] = {"forward": 7, "decode": 41}
+SHORTEST_SECONDS = 0.02
+"""A round of a point runs as often as this takes: a clock's own time weighs on what is shorter."""
 
 
 def count(context: Context) -> Values:
@@ -65,8 +69,8 @@ def measure(context: Context) -> Values:
     """Exponents of measured seconds of the processor, one thread, 128 features.
 
     ``LAYER_seconds`` from 2,048 to 8,192 positions, ``LAYER_step_seconds`` of one more token after
-    so many; ``attention`` is the naive form. Low and high are from the 80 % intervals of the two
-    times.
+    so many; ``attention`` is the naive form. The two lengths run in turn, and what counts is their
+    ratio within a round: other work on the machine disturbs both.
     """
     values: dict[str, Interval] = {}
     jobs: list[tuple[str, Mode]] = [
@@ -74,29 +78,44 @@ def measure(context: Context) -> Values:
     ]
     for number, (layer, mode) in enumerate(jobs):
         context.progress(number, len(jobs), f"{layer}, {mode}")
-        part = kept(context, f"{layer}-{mode}", partial(_seconds, layer, mode, context.seed))
-        span = log(LENGTHS[1] / LENGTHS[0])
+        rounds = ROUNDS[mode]
+        find = partial(_exponents, layer, mode, rounds, context.seed)
+        part = kept(context, f"{layer}-{mode}", find)
         name = layer.replace("attention-naive", "attention").replace("-", "_")
-        values[f"{name}{'_step' if mode == 'decode' else ''}_seconds"] = Interval(
-            value=log(part["long"] / part["short"]) / span,
-            low=log(part["long_low"] / part["short_high"]) / span,
-            high=log(part["long_high"] / part["short_low"]) / span,
-        )
+        step = "_step" if mode == "decode" else ""
+        values[f"{name}{step}_seconds"] = spread([part[f"{k}"] for k in range(rounds)])
     context.progress(1, 1, "")
     return values
 
 
-def _seconds(layer: str, mode: Mode, seed: int) -> Part:
-    from microdollar.run.crossover.measure_torch import measure as measured
-    from microdollar.spec.device_catalog import load_device
+def _exponents(layer: str, mode: Mode, rounds: int, seed: int) -> Part:
+    import torch
 
-    device = load_device("epyc-7b13")
-    found: dict[str, float] = {}
-    for name, length in zip(("short", "long"), LENGTHS, strict=True):
-        point = Point(layer=layer, mode=mode, width=WIDTH, length=length)
-        seconds = measured(point, device, repeats=REPEATS, seed=seed).cpu_seconds
-        assert seconds.value is not None
-        found[name] = seconds.value
-        found[f"{name}_low"] = seconds.low or seconds.value
-        found[f"{name}_high"] = seconds.high or seconds.value
-    return found
+    from microdollar.run.crossover.module_torch import build, runner
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        torch.manual_seed(seed)
+        runs = []
+        for length in LENGTHS:
+            point = Point(layer=layer, mode=mode, width=WIDTH, length=length)
+            run = runner(mode, *build(point))
+            _seconds(run, 1)
+            inner = max(1, round(SHORTEST_SECONDS / _seconds(run, 1)))
+            runs.append((run, inner))
+        span = log(LENGTHS[1] / LENGTHS[0])
+        found = {}
+        for k in range(rounds):
+            short, long = (_seconds(run, inner) for run, inner in runs)
+            found[f"{k}"] = log(long / short) / span
+        return found
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _seconds(run: Callable[[], object], times: int) -> float:
+    began = time.process_time()
+    for _ in range(times):
+        run()
+    return max(time.process_time() - began, 1e-7) / times

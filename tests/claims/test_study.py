@@ -9,7 +9,7 @@ from microdollar.claims.check import check_claims
 from microdollar.claims.experiments.study import patterns, spread, value_name, values_of
 from microdollar.claims.record import Record, recorded
 from microdollar.claims.sources.study import study_rows
-from microdollar.claims.sources.study_rows import ROWS, SENTENCES
+from microdollar.claims.sources.study_rows import printed_rows, sentences
 from microdollar.claims.verdict import judge
 from microdollar.claims.world import World
 from microdollar.learn.study.published import COMPARISONS, PUBLISHED, TOLERANCE
@@ -92,17 +92,17 @@ def test_the_published_weights_count_where_ours_are_others():
 
 
 def test_every_printed_number_and_every_sentence_is_a_row():
-    covered = {key for row in ROWS for key in (row.key, *row.repeats)}
-    covered |= {key for row in ROWS for _, key in row.also}
-    covered |= {row.kept[2] for row in ROWS if row.kept}
+    covered = {key for row in printed_rows() for key in (row.key, *row.repeats)}
+    covered |= {key for row in printed_rows() for key in (one.key for one in row.also)}
+    covered |= {row.kept.key for row in printed_rows() if row.kept}
     assert [key for key in PUBLISHED if key not in covered] == []
-    assert {one.text for one in SENTENCES} == {one.text for one in COMPARISONS}
-    assert len({row.id for row in ROWS}) == len(ROWS)
+    assert {one.text for one in sentences()} == {one.text for one in COMPARISONS}
+    assert len({row.id for row in printed_rows()}) == len(printed_rows())
 
 
 def test_rows_have_the_printed_number_in_their_unit_and_its_tolerance():
     claims = [claim for claim, _ in study_rows("weight-construction", World())]
-    for row, claim in zip(ROWS, claims, strict=False):
+    for row, claim in zip(printed_rows(), claims, strict=False):
         assert claim.published * UNITS[claim.unit] == pytest.approx(PUBLISHED[row.key].value)
         absolute, relative = TOLERANCE[row.measure]
         assert claim.absolute * UNITS[claim.unit] == pytest.approx(absolute)
@@ -117,7 +117,9 @@ def test_measures_are_those_of_the_study():
         for experiment in results["experiments"]
         for row in experiment["rows"]
     }
-    assert {row.key: row.measure for row in ROWS} == {row.key: measures[row.key] for row in ROWS}
+    assert {row.key: row.measure for row in printed_rows()} == {
+        row.key: measures[row.key] for row in printed_rows()
+    }
 
 
 def test_values_are_the_numbers_of_the_results():

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from microdollar.claims.experiments.study import SEEDS, value_name
 from microdollar.claims.row import Claim, Finding, Kept, Reading
-from microdollar.claims.sources.study_rows import ROWS, SENTENCES, Row, Sentence
+from microdollar.claims.sources.study_rows import Row, Sentence, printed_rows, sentences
 from microdollar.claims.world import World
 from microdollar.learn.study.published import COMPARISONS, PUBLISHED, TOLERANCE, Comparison
 from microdollar.spec.arithmetic import Interval
@@ -31,10 +31,10 @@ def study_rows(document: str, world: World) -> Iterator[tuple[Claim, Finding]]:
     if document != DOCUMENT:
         return
     values, reasons, measured = world.names(["study"])
-    for row in ROWS:
+    for row in printed_rows():
         claim = _claim(row, values)
         yield claim, _finding(row, claim, values, reasons, measured)
-    for sentence in SENTENCES:
+    for sentence in sentences():
         said = next(one for one in COMPARISONS if one.text == sentence.text)
         yield _sentence(sentence, said), _difference(said, values, reasons, measured)
 
@@ -110,7 +110,7 @@ def _part(key: Key) -> str:
 def _beside(row: Row, values: Values) -> Iterator[tuple[str, str]]:
     """Conditions under which the row may hold, and the values under them."""
     for piece in OF_BYTES:
-        for said, key in ((row.only, row.key), *row.also):
+        for said, key in ((row.only, row.key), *((one.only, one.key) for one in row.also)):
             part = _part(key)
             name = value_name(*key, piece, part)
             if name not in values:
@@ -137,12 +137,17 @@ def _rerun(row: Row, claim: Claim) -> tuple[Reading, ...]:
 def _kept(row: Row, values: Values) -> Kept | None:
     if row.kept is None:
         return None
-    part, what, key = row.kept
-    found = values.get(value_name(*key, "1000000", "held"))
+    found = values.get(value_name(*row.kept.key, "1000000", "held"))
     if found is None:
         return None
-    bound = PUBLISHED[row.key].value
-    return Kept(part=part, what=what, value=found.value, unit=row.unit, at="least", bound=bound)
+    return Kept(
+        part=row.kept.part,
+        what=row.kept.what,
+        value=found.value,
+        unit=row.unit,
+        at="least",
+        bound=PUBLISHED[row.key].value,
+    )
 
 
 def _how(key: Key, values: Values, unit: str) -> str:

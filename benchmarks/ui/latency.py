@@ -157,6 +157,7 @@ def main() -> None:
         "seed": options.seed,
         **measure(options.plans, options.seed),
     }
+    result["load_average"] = round(os.getloadavg()[0], 1)
     text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
     if options.out:
         options.out.write_text(text, encoding="utf-8")

@@ -93,7 +93,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             name="collins_step",
             title="steps of optimizers beside torch's fused AdamW",
             home="optimizers:steps",
-            minutes=2,
+            minutes=1,
         ),
         Experiment(
             name="sequence_forms",
@@ -106,7 +106,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             name="sequence_growth",
             title="time of sequence layers as they grow",
             home="sequence:measure",
-            minutes=3,
+            minutes=1,
         ),
         Experiment(
             name="scaling_laws",

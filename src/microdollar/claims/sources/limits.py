@@ -27,7 +27,7 @@ _REPLACED = {
     ),
     "year": ("ii/energy-of-a-year",),
 }  # fmt: skip
-"""Rows of the shipped plans that state the same number, without a condition under which it holds."""
+"""Rows of the shipped plans that state the same number, without conditions under which it holds."""
 
 
 def limit_rows(document: str, world: World) -> Iterator[tuple[Claim, Finding]]:
@@ -43,7 +43,7 @@ def _claim(checked: CheckedLimit, document: str) -> Claim:
         id=f"{document}/{claim.where}/{claim.key}",
         document=document,
         section=claim.where,
-        claim=claim.says,
+        claim=claim.says[0].upper() + claim.says[1:],
         published=claim.value,
         to=claim.to,
         unit=claim.unit,

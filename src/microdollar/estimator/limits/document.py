@@ -177,7 +177,7 @@ LIMIT_CLAIMS = (
     LimitClaim(
         key="gpt3-households",
         where="I",
-        says="that is a year of 120 households",
+        says="1,287 MWh are a year's electricity of 120 American households",
         value=120,
         unit="",
         find=lambda _: _households(1287 * UNITS["MWh"]),
@@ -204,7 +204,7 @@ LIMIT_CLAIMS = (
     LimitClaim(
         key="distance",
         where="I, X",
-        says="that is 1e7 times, 7 orders above, the bound",
+        says="an operation takes 1e7 times, 7 orders above, the least energy of a bit",
         value=1e7,
         unit="x",
         factor=ORDER,
@@ -213,7 +213,7 @@ LIMIT_CLAIMS = (
     LimitClaim(
         key="orders",
         where="I",
-        says="modern computers are 6 to 7 orders above it",
+        says="modern computers are 6 to 7 orders above the least energy of a bit",
         value=1e6,
         to=1e7,
         unit="x",
@@ -223,7 +223,7 @@ LIMIT_CLAIMS = (
     LimitClaim(
         key="doubling",
         where="II",
-        says="twice the length quadruples the computation",
+        says="twice the length of a sequence quadruples the computation",
         value=4,
         unit="x",
         find=_doubling,
@@ -239,7 +239,7 @@ LIMIT_CLAIMS = (
     LimitClaim(
         key="layers",
         where="II",
-        says="96 layers take 5e12",
+        says="attention of 96 layers takes 5e12 operations",
         value=5e12,
         unit="FLOP",
         find=lambda p: _flops(p, p.model.layers, 96 * _SAID_LAYER),
@@ -247,7 +247,7 @@ LIMIT_CLAIMS = (
     LimitClaim(
         key="joules",
         where="II",
-        says="which are 50 J",
+        says="attention of 96 layers takes 50 J",
         value=50,
         unit="J",
         find=_joules,
@@ -255,7 +255,7 @@ LIMIT_CLAIMS = (
     LimitClaim(
         key="bulb",
         where="II",
-        says="a 60 W bulb for 0.8 s",
+        says="the energy of a request lights a 60 W bulb for 0.8 s",
         value=0.8,
         unit="s",
         find=lambda p: _at_scale(p, 1 / 60, "joules over 60 W", given=True),
@@ -281,7 +281,7 @@ LIMIT_CLAIMS = (
     LimitClaim(
         key="year",
         where="II",
-        says="a year of them 1,570 MWh",
+        says="a year of 86.4 million requests a day takes 1,570 MWh",
         value=1570,
         unit="MWh",
         find=lambda p: _at_scale(
@@ -291,7 +291,7 @@ LIMIT_CLAIMS = (
     LimitClaim(
         key="year-households",
         where="II",
-        says="a year of 150 households",
+        says="86.4 million requests a day take the electricity of 150 households",
         value=150,
         unit="",
         find=lambda p: _at_scale(

@@ -84,7 +84,7 @@ class Environment:
         subprocess.run([sys.executable, "-m", "venv", self.folder / "venv"], check=True)
         subprocess.run(
             [self.bin / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet",
-             "--constraint", ROOT / "constraints.txt", wanted],
+             "--no-compile", "--constraint", ROOT / "constraints.txt", wanted],
             check=True,
         )  # fmt: skip
 
@@ -108,7 +108,7 @@ class Environment:
         return self.run(f'python -c "{code}"').returncode == 0
 
     def megabytes(self) -> int:
-        """Of all files that were installed, compiled ones included."""
+        """Of all files that were installed."""
         files = (path for path in (self.folder / "venv").rglob("*") if path.is_file())
         return round(sum(path.lstat().st_size for path in files) / 1e6)
 

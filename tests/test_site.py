@@ -92,3 +92,20 @@ def test_every_public_name_has_its_place(pages, site):
         places = {f"microdollar.{module}.{attribute}", f"{source}.{attribute}"}
         assert places & anchors, f"{name} is documented nowhere"
         assert places & linked, f"{name} is not in the table of docs/api/index.md"
+
+
+def test_the_search_finds_without_a_server(site, open_page):
+    """A page opened as a file; ``open_page`` fails on an error and on a request to elsewhere."""
+    page = open_page(site / "howto" / "less-state.html")
+    page.keyboard.press("/")
+    page.keyboard.type("Landauer")
+    page.wait_for_selector(".md-search-result__item a", state="attached")
+    found = page.eval_on_selector_all(".md-search-result__item a", "all => all.map(a => a.href)")
+    assert any("landauer" in address for address in found)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("place", ["index.html", "tutorial.html", "accuracy.html", "api/work.html"])
+def test_no_page_is_wider_than_the_window(place, width, site, open_page):
+    page = open_page(site / place, width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -17,7 +17,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             home="study:run",
             corpus_bytes=1_200_000,
             minutes=27,
-            version=2,
+            version=3,
             needs=("model", "data"),
         ),
         Experiment(

@@ -129,16 +129,20 @@ def _of_row(experiment: str, row: Mapping[str, Any]) -> Iterator[tuple[str, Inte
 def _besides(corpus: "Corpus", folder: Path, seed: int) -> dict[str, Interval | str]:
     """What the study has no row for.
 
-    ``patterns``: pairs of 1 to 12 bytes and the next one in the first 1,024; ``ngram_weights``: of
-    the n-gram network of a million bytes; ``saturation_SLICE``: mean size of the trained states.
+    - ``patterns``: pairs of 1 to 12 bytes and the next one in the first 1,024.
+    - ``ngram_weights``: of the n-gram network of a million bytes.
+    - ``settings``: pseudo-counts times scales that are tried on the bytes that are scored.
+    - ``saturation_SLICE``: mean size of the states of a trained network.
     """
     from microdollar.learn.counts.ngram.learner import NGram
+    from microdollar.learn.study.counted import ALPHAS, SCALES
     from microdollar.learn.study.rows import Slice, Study
 
     network = NGram().fit(corpus.data[:1_000_000])
     found: dict[str, Interval | str] = {
         "patterns": Interval.of(float(patterns(corpus.data[:1024].tobytes(), 12))),
         "ngram_weights": Interval.of(float(network.parameters)),
+        "settings": Interval.of(float(len(ALPHAS) * len(SCALES))),
     }
     for size in (1024, 1_000_000):
         train = corpus.data[:size]

@@ -78,3 +78,9 @@ def test_a_missing_package_is_a_reason(counted, tmp_path):
 def test_an_unknown_experiment():
     with pytest.raises(UnknownNameError, match="hashs"):
         World().names(["hashs"])
+
+
+def test_parts_of_another_seed_are_kept_apart(counted, tmp_path):
+    all_of(tmp_path).names(["slow"])
+    World(run="all", corpus=CORPUS, folder=tmp_path, seed=1).names(["slow"])
+    assert counted[0].folder != counted[1].folder

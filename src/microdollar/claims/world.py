@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -87,7 +87,8 @@ class World:
         kept = _kept(path)
         if kept is not None and kept.key == experiment.key(context):
             return kept
-        (self.folder / experiment.name).mkdir(parents=True, exist_ok=True)
+        assert context.folder is not None
+        context.folder.mkdir(parents=True, exist_ok=True)
         record = self._run(experiment)
         write_record(record, path)
         return record
@@ -96,12 +97,15 @@ class World:
         def progress(done: float, total: float, label: str = "") -> None:
             self.progress(done, total, f"{experiment.name}: {label}".rstrip(": "))
 
-        return Context(
-            folder=None if self.folder is None else self.folder / experiment.name,
+        context = Context(
             corpus=self.corpus if experiment.corpus_bytes else None,
             seed=self.seed,
             progress=progress,
         )
+        if self.folder is None:
+            return context
+        # Parts of another version, seed or text are no parts of this run.
+        return replace(context, folder=self.folder / f"{experiment.name}-{experiment.key(context)}")
 
     def _run(self, experiment: Experiment) -> Record:
         from microdollar.measure.machine.about import describe

@@ -32,6 +32,7 @@ def plan_costs(texts: Iterable[str], bar: "Bar") -> "list[PlanCost]":
 
 
 def _priced(text: str, bar: "Bar") -> dict[str, Any]:
+    from microdollar.estimator.training import TrainingEstimate
     from microdollar.run.device import find_device
     from microdollar.run.estimate import estimate
     from microdollar.spec.training import TrainingPlan
@@ -41,6 +42,7 @@ def _priced(text: str, bar: "Bar") -> dict[str, Any]:
         raise UsageError(f"--plan {text!r} trains no model of layers, so it has no such parts.")
     device = find_device(plan.device, calibrate_if_missing=True, progress=bar)
     result = estimate(plan, device=device)
+    assert isinstance(result, TrainingEstimate)
     return {
         **result.to_json(),
         "plan": plan.model.name,

@@ -62,6 +62,7 @@ def _law_panels(laws: "Sequence[Law]", runs: "Mapping[str, Sequence[Point]]") ->
     alike: dict[tuple[Axis, str], list[Panel]] = {}
     for law in laws:
         panel = law_panel(law, runs.get(law.name, ()))
+        panel = replace(panel, title=law.name or "Law")  # its formula stands below
         if len(law.form.axes) > 1:
             panels.append(panel)
             continue

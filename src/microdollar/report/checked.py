@@ -175,8 +175,16 @@ def _claim(node: Node) -> Claim:
         verdict=node.text("verdict"),
         unit=text("unit"),
         needs=", ".join(needs),
-        **{key: number(key) for key in ("published", "to", "ours", "low", "high", "own")},
-        **{key: text(key) for key in ("condition", "how", "reason", "note")},
+        published=number("published"),
+        to=number("to"),
+        ours=number("ours"),
+        low=number("low"),
+        high=number("high"),
+        own=number("own"),
+        condition=text("condition"),
+        how=text("how"),
+        reason=text("reason"),
+        note=text("note"),
     )
 
 

@@ -54,7 +54,7 @@ def _one_size(text: Node, size: int, rows: list[Node]) -> Results:
             "rows": [
                 plain_row(
                     learner=row.text("learner"),
-                    label=row.text("job").replace("@", " at ").replace("xngram", "× n-gram"),
+                    label=row.text("job").replace("@", ", ").replace("xngram", "× time"),
                     kind="trained" if row.text("learner") in _BY_GRADIENT else "counted",
                     test=row.number_or_none("bits_per_byte"),
                     adaptive=row.number_or_none("adaptive_bits_per_byte")
@@ -67,7 +67,10 @@ def _one_size(text: Node, size: int, rows: list[Node]) -> Results:
                 for row in rows
             ],
             "assumptions": [],
-            "notes": ["Seconds are of the processor, and its price is that of one core."],
+            "notes": [
+                "Seconds are of the processor, and its price is that of one core.",
+                "A learner with '10× time' was given ten times the time of the n-gram network.",
+            ],
         }
     )
 

@@ -18,7 +18,8 @@ from microdollar.report.facts import (
     points,
 )
 from microdollar.report.labels import Box, place
-from microdollar.report.schema import Kind, Results, ResultsError
+from microdollar.report.nodes import ResultsError
+from microdollar.report.schema import Kind, Results
 from microdollar.report.theme import (
     INK,
     KIND_COLOUR,

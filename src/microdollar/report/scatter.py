@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from microdollar.report import canvas
 from microdollar.report.canvas import NORMAL, SMALL
@@ -92,7 +92,7 @@ def _draw(
     faint = 0.5 if len(start) <= MOST_TIPS else 0.22
     axes.plot(bars, levels, color=colour.light, linewidth=1.0, alpha=faint, zorder=2)
     size = 6.5 if len(start) <= MOST_TIPS else 4.5
-    style = {
+    style: dict[str, Any] = {
         "linestyle": "none", "marker": marker, "markersize": size, "color": colour.light,
         "markeredgecolor": PAPER.light, "markeredgewidth": 0.7, "zorder": 4,
     }  # fmt: skip

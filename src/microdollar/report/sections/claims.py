@@ -119,7 +119,7 @@ def _table(claims: Sequence[Claim], documents: Sequence[str], verdicts: Sequence
             )
         )
     return Table(
-        name="Claims",
+        name="Claims, each with its verdict",
         heads=("Claim", "Published", "Ours", "Verdict", "How"),
         rows=tuple(lines),
         words=True,

@@ -17,6 +17,7 @@ from microdollar.report.blocks import (
 )
 from microdollar.report.facts import (
     SECONDS,
+    Evaluation,
     Gap,
     Point,
     cost_axis,
@@ -107,8 +108,9 @@ def about(results: Results) -> str:
 def _on_frontier(results: Results) -> str:
     drawn, _ = points(results)
     said = []
-    for evaluation in ("frozen", "adaptive"):
-        best = frontier(drawn, evaluation)  # type: ignore[arg-type]
+    evaluations: tuple[Evaluation, ...] = ("frozen", "adaptive")
+    for evaluation in evaluations:
+        best = frontier(drawn, evaluation)
         if best:
             names = list(dict.fromkeys(results.rows[p.row].label for p in best))
             those = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
@@ -134,7 +136,8 @@ def _shown(results: Results, name: str) -> list[Block]:
 
 
 def _multiples(shown: Sequence[Results]) -> Picture:
-    drawings, rows, heads = [], [], ("Learner",)
+    drawings, rows = [], []
+    heads: tuple[str, ...] = ()
     for number, one in enumerate(shown):
         drawn, _ = points(one)
         drawings.append(Drawing(wide=_svg(one, drawn, f"quality-{number}", "small")))

@@ -6,8 +6,10 @@ from typing import Any
 from microdollar.estimator.limits.roofline import Ceiling, RooflinePoint, attainable
 from microdollar.report.blocks import (
     Block,
+    Bullets,
     Cell,
     Drawing,
+    Fold,
     Picture,
     Section,
     Table,
@@ -129,13 +131,12 @@ def scaling_section(panels: Sequence[Panel]) -> Section | None:
         for curve in panel.curves
         for size, loss, law, span in _numbers(curve)
     ]
+    told = dict.fromkeys(part for panel in laws for part in panel.description.split("; "))
+    formulas = Bullets(head="", lines=tuple(("", part, "") for part in told if part))
     return Section(
         key="scaling",
         title="Scaling",
-        says=(
-            says,
-            *dict.fromkeys(panel.description for panel in laws if panel.description),
-        ),
+        says=(says,),
         blocks=(
             Picture(
                 drawings=tuple(drawings),
@@ -148,6 +149,7 @@ def scaling_section(panels: Sequence[Panel]) -> Section | None:
                     rows=tuple(lines),
                 ),
             ),
+            *([Fold(summary="The laws as formulas", blocks=(formulas,))] if laws else []),
         ),
     )
 
@@ -168,7 +170,9 @@ def crossover_section(studies: Sequence[Json]) -> Section | None:
     studies = [study for study in studies if study["rows"]]
     if not studies:
         return None
-    blocks = [_crossover(study, f"crossover-{n}") for n, study in enumerate(studies)]
+    blocks: list[Block] = []
+    for number, study in enumerate(studies):
+        blocks += [_crossover(study, f"crossover-{number}"), *_crossings(study)]
     pairs = marked(studies[0])
     # A crossing that was measured says most, and the longest model is nearest to real ones.
     told = sorted(pairs, key=lambda p: (p["measured"]["length"] is None, -p["width"]))
@@ -212,10 +216,40 @@ def _crossover(study: Json, key: str) -> Picture:
         drawings=tuple(Drawing(wide=svg) for svg in crossover_panels(study, name=key)),
         columns=3,
         legend=tuple(legend),
-        caption="; ".join(map(sentence, marked(study))) + "." if marked(study) else "",
+        caption=f"{study['machine']['name']}; both axes are logarithmic. The number at a ring is "
+        "the length from which on the other of two layers is cheaper.",
         table=Table(
             name="Time of sequence layers by length",
             heads=("Layer", "Mode", "Width", "Length", "Predicted", "Measured", "Memory"),
             rows=tuple(lines),
         ),
     )
+
+
+def _crossings(study: Json) -> list[Block]:
+    """Every crossing of attention in words, with both lengths."""
+    pairs = marked(study)
+    if not pairs:
+        return []
+    lines = tuple(
+        row(
+            sentence(pair),
+            *(_length(pair[phase]) for phase in ("predicted", "measured")),
+        )
+        for pair in pairs
+    )
+    table = Table(
+        name="Crossings of attention",
+        heads=("Crossing", "Length, predicted", "Length, measured"),
+        rows=lines,
+        words=True,
+    )
+    return [Fold(summary=f"All {len(pairs)} crossings of attention", blocks=(table,))]
+
+
+def _length(found: Json) -> Cell:
+    length, low, high = found["length"], found["low"], found["high"]
+    if length is None:
+        return Cell(text="–", interval=found["reason"] or "")
+    span = f"{low:,.0f} to {high:,.0f}" if low is not None and high is not None else ""
+    return Cell(text=f"{length:,.0f}", interval=span)

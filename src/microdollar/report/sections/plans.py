@@ -44,7 +44,7 @@ def waterfall_section(plans: Sequence[PlanCost]) -> Section | None:
     if not plans:
         return None
     blocks: list[Block] = []
-    says = (_sentence(plans[0]), _largest(plans[0]), _HOW)
+    says: tuple[str, ...] = (_sentence(plans[0]), _largest(plans[0]), _HOW)
     if len(plans) > 1:
         says = (f"Where the time and dollars of {len(plans)} plans go. {_HOW}",)
     for number, plan in enumerate(plans):

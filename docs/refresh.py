@@ -3,18 +3,19 @@
     python docs/refresh.py
 
 - ``docs/commands.md``: the block below each command's heading is what ``--help`` prints.
-- ``README.md``: what stands between ``<!-- measured -->`` and ``<!-- end -->`` comes from
-  ``benchmarks/enwik8/results.json``, which ``microdollar compare`` wrote.
-  What stands between ``<!-- accuracy -->`` and ``<!-- end -->`` comes from
-  ``benchmarks/validation/results.json``.
-  What ``microdollar estimate`` and ``search`` print there is what they print now.
+- ``README.md``, the tutorial, ``docs/howto`` and ``docs/quantities``: what stands between
+  ``<!-- measured -->`` or ``<!-- claimed -->`` and ``<!-- end -->`` comes from
+  ``benchmarks/enwik8/results.json``, which ``microdollar compare`` wrote; between
+  ``<!-- accuracy -->`` and ``<!-- end -->`` from ``benchmarks/validation/results.json``. What
+  ``microdollar estimate`` and ``search`` print there for a model and a device of the catalog is
+  what they print now.
 - ``docs/frontier.svg``: the same results as a picture. One file serves light and dark: the
   drawing names its colours, and a style sheet inside it gives each name the colour of the
   scheme that the reader's system asks for.
 - ``docs/documents.md``, ``docs/claims.md``: by ``docs/documents.py``, ``docs/claims.py``.
 - ``docs/limits.md``, ``docs/roofline.svg``: by ``docs/limits.py``.
 
-``tests/test_docs.py`` fails while one of them is out of date.
+``tests/test_docs.py`` and ``tests/test_snippets.py`` fail while one of them is out of date.
 """
 
 import json
@@ -38,7 +39,12 @@ from microdollar.units import format_bytes, format_dollars, format_seconds, form
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "enwik8" / "results.json"
 ACCURACY = ROOT / "benchmarks" / "validation" / "results.json"
-README = ROOT / "README.md"
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "tutorial.md",
+    *sorted((ROOT / "docs" / "howto").glob("*.md")),
+    *sorted((ROOT / "docs" / "quantities").glob("*.md")),
+)
 COMMANDS = ROOT / "docs" / "commands.md"
 PICTURE = ROOT / "docs" / "frontier.svg"
 
@@ -46,8 +52,11 @@ _HELP = re.compile(r"^(## microdollar ?([^\n]*)\n\n)```text\n.*?```$", re.MULTIL
 _ESTIMATE = re.compile(
     r"^(\$ microdollar ((?:estimate|search) [^\n]*)\n).*?(?=^```$|^\$ )", re.MULTILINE | re.DOTALL
 )
+_OF_ONES_OWN = re.compile(r"\.(toml|json)\b|^estimate(?! .*--device)")
+"""Commands on a file of the reader's, or on the machine at hand."""
 _ACCURACY = re.compile(r"(<!-- accuracy\b[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
 _MEASURED = re.compile(r"(<!-- measured\b[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
+_CLAIMED = re.compile(r"(<!-- claimed\b[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
 _LEFT_OUT = ("ppmd-6", "ppmd-8")
 """Of the table; the picture has them."""
 
@@ -71,8 +80,18 @@ def with_help(text: str) -> str:
 
 
 def with_estimates(text: str) -> str:
-    """``text`` with the present output below each ``$ microdollar estimate`` or ``search``."""
-    return _ESTIMATE.sub(lambda found: f"{found[1]}{output_of(found[2])}", text)
+    """``text`` with the present output below each ``$ microdollar estimate`` or ``search``.
+
+    Output that is shown in part (``...``) stays, and that of commands on the reader's own.
+    """
+
+    def present(found: re.Match[str]) -> str:
+        printed = found[0].removeprefix(found[1])
+        if not printed or "..." in printed or _OF_ONES_OWN.search(found[2]):
+            return found[0]
+        return f"{found[1]}{output_of(found[2])}"
+
+    return _ESTIMATE.sub(present, text)
 
 
 def with_accuracy(text: str, results: dict[str, Any]) -> str:
@@ -83,8 +102,10 @@ def with_accuracy(text: str, results: dict[str, Any]) -> str:
 
 def with_measurements(text: str, results: Results) -> str:
     """``text`` with the present numbers between its marks."""
-    table = "\n".join((*_measured(results), "", *_claims(results)))
-    return _MEASURED.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", text)
+    for form, lines in ((_MEASURED, _measured(results)), (_CLAIMED, _claims(results))):
+        table = "\n".join(lines)
+        text = form.sub(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", text)
+    return text
 
 
 def picture(results: Results) -> str:
@@ -183,9 +204,10 @@ def main() -> None:
     """Write the files."""
     results = parse_results(read_results(RESULTS))
     accuracy = json.loads(ACCURACY.read_text("utf-8"))
-    text = with_measurements(README.read_text("utf-8"), results)
-    text = with_estimates(with_accuracy(text, accuracy))
-    README.write_text(text, encoding="utf-8")
+    for page in PAGES:
+        text = with_measurements(page.read_text("utf-8"), results)
+        text = with_estimates(with_accuracy(text, accuracy))
+        page.write_text(text, encoding="utf-8")
     COMMANDS.write_text(with_help(COMMANDS.read_text("utf-8")), encoding="utf-8")
     PICTURE.write_text(picture(results), encoding="utf-8")
     for page in ("documents", "claims", "limits"):

@@ -36,4 +36,5 @@ def svg_line(colour: Colour, dashes: str = "-", marker: str = "") -> str:
 
 
 def _svg(inner: str, width: int) -> str:
-    return f'<svg aria-hidden="true" viewBox="0 0 {width} 16" width="{width}" height="16">{inner}</svg>'
+    size = f'viewBox="0 0 {width} 16" width="{width}" height="16"'
+    return f'<svg aria-hidden="true" {size}>{inner}</svg>'

@@ -112,6 +112,7 @@ def roofline_panels(
     *,
     width: float,
     name: str,
+    named: bool = True,
 ) -> list[str]:
     """Each group as an SVG element of its own, so many CSS pixels wide.
 
@@ -121,6 +122,7 @@ def roofline_panels(
         points: with operations, bytes and seconds above zero.
         width: CSS pixels.
         name: prefix of ids.
+        named: whether ceilings have their names; a narrow drawing has no room for them.
 
     Raises:
         MissingExtraError: if matplotlib is not installed.
@@ -130,7 +132,8 @@ def roofline_panels(
     for number, group in enumerate(dict.fromkeys(point.group for point in points)):
         members = [point for point in points if point.group == group]
         figure = canvas.new_figure(width, _HEIGHT)
-        _panel(figure, (0.0, 0.0, width, _HEIGHT), group, ceilings, members, spans)
+        where = (0.0, 0.0, width, _HEIGHT)
+        _panel(figure, where, group, ceilings, members, spans, named=named)
         found.append(
             inline_svg(
                 figure,
@@ -179,6 +182,8 @@ def _panel(
     ceilings: Sequence[Ceiling],
     points: Sequence[RooflinePoint],
     spans: tuple[float, float, float, float],
+    *,
+    named: bool = True,
 ) -> None:
     left, bottom, width, height = place_of
     wide, tall = width - _LEFT - 8, height - _BELOW - _TITLE
@@ -204,7 +209,7 @@ def _panel(
     where = Pixels(spans, left + _LEFT, bottom + _BELOW, wide, tall)
     marks = [square(where.point(point), _MARK) for point in points]
     _join(axes, points)
-    texts, lines = draw_ceilings(figure, axes, ceilings, where, inside, marks)
+    texts, lines = draw_ceilings(figure, axes, ceilings, where, inside, marks, named=named)
     clusters = _clusters(_ends(points), where)
     said = [", ".join(point.name for point in cluster) for cluster in clusters]
     anchors = [where.point(cluster[-1]) for cluster in clusters]

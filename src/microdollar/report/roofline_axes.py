@@ -63,8 +63,10 @@ def draw_ceilings(
     where: Pixels,
     inside: Box,
     marks: Sequence[Box],
+    *,
+    named: bool = True,
 ) -> tuple[list[Box], list[Box]]:
-    """Draws them with their texts; returns where texts and lines are."""
+    """Draws them, with their names if there is room; returns where texts and lines are."""
     low, high, _, _ = where.spans
     top = max(one.rate for one in ceilings if not one.of_bytes)
     fast = max(one.rate for one in ceilings if one.of_bytes)
@@ -80,7 +82,7 @@ def draw_ceilings(
         paths[one.name] = path
         lines[one.name] = [square(middle, 2.0) for middle in path if _within(middle, inside)]
     texts: list[Box] = []
-    for one in ceilings:
+    for one in ceilings if named else ():
         text = f"{one.name} {format_si(one.rate, 'B/s' if one.of_bytes else 'FLOP/s', digits=2)}"
         others = [box for name, line in lines.items() if name != one.name for box in line]
         texts += _write_on(figure, text, paths[one.name], inside, [*marks, *texts, *others])

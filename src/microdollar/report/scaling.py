@@ -236,4 +236,5 @@ def marker(number: int) -> str:
 
 
 def _short(value: float) -> str:
-    return format_si(value, digits=1)
+    # Beyond the known prefixes a power of ten says it for all ticks alike.
+    return format_si(value, digits=1) if value < 1e18 else f"{value:.0e}".replace("e+", "e")

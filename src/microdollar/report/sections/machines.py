@@ -70,7 +70,9 @@ def _roofline(
     key: str, device: str, ceilings: Sequence[Ceiling], points: Sequence[RooflinePoint]
 ) -> Picture:
     wide, narrow = (
-        roofline_panels(device, ceilings, points, width=width, name=f"{key}-{size}")
+        roofline_panels(
+            device, ceilings, points, width=width, name=f"{key}-{size}", named=size == "wide"
+        )
         for size, width in (("wide", WIDE), ("narrow", NARROW))
     )
     families = dict.fromkeys(point.family for point in points)

@@ -162,7 +162,7 @@ def _waterfall(plan: PlanCost, key: str) -> Picture:
     lines.append(row("in all", format_seconds(total), money or "–", "100 %"))
     svgs = [
         inline_svg(
-            stacked(stacks, width=width, tick=lambda value: f"{value:g} {word}"),
+            stacked(stacks, width=width, tick=lambda value: f"{value:g} {word}" if value else "0"),
             name=f"{key}-{size}",
             title=f"Time of {_name(plan)} by part",
             description=_largest(plan),
@@ -236,7 +236,12 @@ def _memory(plan: PlanCost, key: str) -> Picture:
         limit = (plan.device_bytes / unit, f"{format_bytes(plan.device_bytes)} a device")
     svgs = [
         inline_svg(
-            stacked(stacks, width=width, tick=lambda value: f"{value:g} {word}", limit=limit),
+            stacked(
+                stacks,
+                width=width,
+                tick=lambda value: f"{value:g} {word}" if value else "0",
+                limit=limit,
+            ),
             name=f"{key}-{size}",
             title=f"Memory of {_name(plan)} with each optimizer",
             description=_least(plan),

@@ -36,23 +36,26 @@ row does not say otherwise. `microdollar claims` prints this, `--json` with how 
 
 def page() -> str:
     """The whole page."""
-    checked = check_claims(list(DOCUMENTS), World())
-    by_document = {
-        name: [one for one in checked if one.claim.document == name] for name in DOCUMENTS
-    }
+    by_document = checked_claims()
     lines = [_INTRODUCTION, *summary(by_document)]
     for name, found in by_document.items():
         lines += ["", *_document(name, found)]
     return "\n".join(lines) + "\n"
 
 
-def summary(by_document: dict[str, list[Checked]]) -> Iterator[str]:
-    """How many claims of each document have each verdict."""
+def checked_claims() -> dict[str, list[Checked]]:
+    """Every claim, by document."""
+    checked = check_claims(list(DOCUMENTS), World())
+    return {name: [one for one in checked if one.claim.document == name] for name in DOCUMENTS}
+
+
+def summary(by_document: dict[str, list[Checked]], page: str = "") -> Iterator[str]:
+    """How many claims of each document have each verdict, with links into ``page``."""
     yield f"| document | claims | {' | '.join(VERDICTS)} |"
     yield "|---|" + "--:|" * (len(VERDICTS) + 1)
     for name, found in by_document.items():
         numbers = " | ".join(str(n or "") for n in counts(found).values())
-        yield f"| [{name}](#{name}) | {len(found)} | {numbers} |"
+        yield f"| [{name}]({page}#{name}) | {len(found)} | {numbers} |"
     every = [one for found in by_document.values() for one in found]
     numbers = " | ".join(str(n) for n in counts(every).values())
     yield f"| **all** | **{len(every)}** | {numbers} |"

@@ -6,7 +6,8 @@
 - ``README.md``, the tutorial, ``docs/howto`` and ``docs/quantities``: what stands between
   ``<!-- measured -->`` or ``<!-- claimed -->`` and ``<!-- end -->`` comes from
   ``benchmarks/enwik8/results.json``, which ``microdollar compare`` wrote; between
-  ``<!-- accuracy -->`` and ``<!-- end -->`` from ``benchmarks/validation/results.json``. What
+  ``<!-- accuracy -->`` and ``<!-- end -->`` from ``benchmarks/validation/results.json``;
+  between ``<!-- checked -->`` and ``<!-- end -->`` from ``microdollar claims``. What
   ``microdollar estimate`` and ``search`` print there for a model and a device of the catalog is
   what they print now.
 - ``docs/frontier.svg``: the same results as a picture. One file serves light and dark: the
@@ -56,6 +57,7 @@ _OF_ONES_OWN = re.compile(r"\.(toml|json)\b|^estimate(?! .*--device)")
 """Commands on a file of the reader's, or on the machine at hand."""
 _ACCURACY = re.compile(r"(<!-- accuracy\b[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
 _MEASURED = re.compile(r"(<!-- measured\b[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
+_CHECKED = re.compile(r"(<!-- checked\b[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
 _CLAIMED = re.compile(r"(<!-- claimed\b[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
 _LEFT_OUT = ("ppmd-6", "ppmd-8")
 """Of the table; the picture has them."""
@@ -106,6 +108,15 @@ def with_measurements(text: str, results: Results) -> str:
         table = "\n".join(lines)
         text = form.sub(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", text)
     return text
+
+
+def with_verdicts(text: str) -> str:
+    """``text`` with the present counts of verdicts between its marks."""
+    if not _CHECKED.search(text):
+        return text
+    claims = runpy.run_path(str(ROOT / "docs" / "claims.py"))
+    table = "\n".join(claims["summary"](claims["checked_claims"](), "docs/claims.md"))
+    return _CHECKED.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", text)
 
 
 def picture(results: Results) -> str:
@@ -206,7 +217,7 @@ def main() -> None:
     accuracy = json.loads(ACCURACY.read_text("utf-8"))
     for page in PAGES:
         text = with_measurements(page.read_text("utf-8"), results)
-        text = with_estimates(with_accuracy(text, accuracy))
+        text = with_verdicts(with_estimates(with_accuracy(text, accuracy)))
         page.write_text(text, encoding="utf-8")
     COMMANDS.write_text(with_help(COMMANDS.read_text("utf-8")), encoding="utf-8")
     PICTURE.write_text(picture(results), encoding="utf-8")

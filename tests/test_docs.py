@@ -284,6 +284,7 @@ def test_measured_numbers_are_those_of_the_results(refresh):
         text = page.read_text("utf-8")
         regions += len(re.findall("<!-- (?:measured|claimed|accuracy)", text))
         fresh = refresh["with_accuracy"](refresh["with_measurements"](text, results), accuracy)
+        fresh = refresh["with_verdicts"](fresh)
         assert fresh == text, f"{page.name} is {HOW_TO_REFRESH}"
     assert regions == 3
 

@@ -195,11 +195,20 @@ def test_few_blocks_are_not_run():
 
 
 def not_run_commands():
+    """Commands of blocks that are not run, and those in sentences that have an option."""
     for block in BLOCKS:
         if "not run" in block.marks and block.kind == "console":
             for command, _ in steps_of(block.code):
                 if command.startswith("microdollar "):
                     yield pytest.param(command, id=f"{block.place} {command[:40]}")
+    for path in PAGES:
+        page = path.relative_to(ROOT).as_posix()
+        if page == "CHANGELOG.md":
+            continue
+        for code in re.findall(r"`(microdollar [^`]*?--[^`]*)`", path.read_text("utf-8")):
+            if not re.search(r"\.\.\.|--help|COMMAND", code):
+                command = " ".join(code.split()).partition(" > ")[0]
+                yield pytest.param(command, id=f"{page} {command[:60]}")
 
 
 @pytest.mark.parametrize("command", [*not_run_commands()])

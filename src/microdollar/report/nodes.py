@@ -14,6 +14,8 @@ MAX_ITEMS = 200_000
 MAX_DEPTH = 12
 MAX_TEXT = 20_000
 """Characters of one string."""
+MAX_NUMBER = 1e60
+"""Largest number, and one over the smallest that is not zero."""
 MAX_LIST = 1_000
 """Assumptions, notes and steps of one breakdown."""
 
@@ -118,13 +120,19 @@ class Node:
             return None
         if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
             self.fail(key, f"want a number that is not negative, or null; got {_kind(value)}")
-        return value
+        return self._within(key, value)
 
     def real_or_none(self, key: str) -> float | None:
         """Any finite number, or null."""
         value = self.value(key)
         if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
             self.fail(key, f"want a number or null, got {_kind(value)}")
+        return None if value is None else self._within(key, value)
+
+    def _within(self, key: str, value: float) -> float:
+        # Beyond this, products and axes of logarithms leave what a float holds.
+        if value and not 1 / MAX_NUMBER <= abs(value) <= MAX_NUMBER:
+            self.fail(key, f"{_kind(value)} is no number that anything here can cost")
         return value
 
     def positive(self, key: str) -> float:

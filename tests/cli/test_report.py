@@ -1,5 +1,7 @@
 """The command ``report``: where it looks, what it writes, what it says."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from microdollar.cli.main import main
 
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 EXAMPLE = Path(__file__).parents[1] / "data" / "report_results.json"
 
 
@@ -69,3 +72,75 @@ def test_ledger_adds_what_was_learnt(folder, capsys):
     shutil.copy(EXAMPLE, folder / "results.json")
     assert main(["report", "--ledger", "runs.db"]) == 0
     assert "1 runs of a ledger" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def page_of(folder, capsys, *arguments):
+    assert main(["report", *arguments, "-o", "page.html"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "page.html\n"
+    return (folder / "page.html").read_text(encoding="utf-8"), err
+
+
+def sections(text):
+    return re.findall(r'<h2 id="(\w+)">', text)
+
+
+def test_the_whole_page_of_this_repository(folder, capsys):
+    text, err = page_of(folder, capsys, str(BENCHMARKS))
+    found = [
+        "quality", "predictions", "plan", "memory", "roofline", "scaling", "crossover", "table",
+        "assumptions",
+    ]  # fmt: skip
+    assert [key for key in sections(text) if key != "claims"] == found
+    assert len(text.encode()) < 2_000_000 and "note:" not in err
+    # Every optimizer of the package is priced, and what is missing is said with its command.
+    from microdollar.spec.training import OPTIMIZERS
+
+    assert all(f">{name}</text>" in text for name in OPTIMIZERS)
+    assert "claims" in sections(text) or "microdollar claims --json" in text
+
+
+def test_plans_as_they_are_typed_for_estimate(folder, capsys):
+    text, _ = page_of(folder, capsys, "--plan", "gpt2 --device l4 --tokens 1M", "--plan", "gpt-6b")
+    assert sections(text) == ["plan", "memory", "assumptions"]
+    assert "gpt2 on 1 × NVIDIA L4" in text and "gpt-6b on 1 × NVIDIA H100 SXM" in text
+    for command in ("microdollar demo", "microdollar crossover --json", "scaling fit"):
+        assert command in text
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ("", "--plan is empty"),
+        ("gpt2 --device", "requires an argument"),
+        ("gpt2 --nothing 3", "No such option"),
+        ("gpt2 --generate 5", "only what makes or changes a training plan"),
+        ("'gpt2", "No closing quotation"),
+        ("gpt9", "unknown model 'gpt9'"),
+        ("analytic-construction", "trains no model of layers"),
+    ],
+)
+def test_a_plan_that_is_none_is_one_line(folder, capsys, plan, said):
+    assert main(["report", "--plan", plan, "-o", "page.html"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and said in err and len(err.splitlines()) <= 2
+    assert not (folder / "page.html").exists()
+
+
+def test_claims_and_a_ledger_without_any_results(folder, capsys):
+    claims = [
+        {"id": "a/1", "document": "a", "section": "2", "claim": "one <b>", "verdict": "holds"}
+    ]
+    (folder / "claims.json").write_text(json.dumps(claims), encoding="utf-8")
+    text, _ = page_of(folder, capsys, "--claims", "claims.json")
+    assert sections(text) == ["claims", "assumptions"] and "one &lt;b&gt;" in text
+
+
+def test_a_broken_file_of_a_folder_is_named_and_the_page_is_written(folder, capsys):
+    (folder / "all").mkdir()
+    shutil.copy(EXAMPLE, folder / "all" / "good.json")
+    broken = json.loads(EXAMPLE.read_text(encoding="utf-8")) | {"device": []}
+    (folder / "all" / "broken.json").write_text(json.dumps(broken), encoding="utf-8")
+    text, err = page_of(folder, capsys, "all")
+    assert "note: all/broken.json is left out: results.device: want an object" in err
+    assert "Could not be read" in text and "quality" in sections(text)

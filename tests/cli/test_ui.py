@@ -15,16 +15,17 @@ from microdollar.cli.ui import PORT
 for package in ("jinja2", "starlette", "uvicorn"):
     pytest.importorskip(package, reason="the planner page needs the extra ui")
 
-COMMAND = (sys.executable, "-m", "microdollar", "ui", "--no-open")
+COMMAND = (sys.executable, "-m", "microdollar", "ui")
 
 
-def start(*options, home):
+def start(*options, home, **environment):
+    opened = () if "--open" in options else ("--no-open",)
     return subprocess.Popen(
-        [*COMMAND, *options],
+        [*COMMAND, *options, *opened],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"MICRODOLLAR_HOME": str(home)},
+        env=os.environ | {"MICRODOLLAR_HOME": str(home)} | environment,
     )
 
 
@@ -68,6 +69,31 @@ def test_ctrl_c_ends_it_quietly(tmp_path):
     process = start("--port", "0", home=tmp_path)
     port_of(process)
     assert end(process) == (0, "", "Press Ctrl-C to end it.\n")
+
+
+def test_ctrl_c_is_as_quiet_while_a_request_is_on_its_way(tmp_path):
+    process = start("--port", "0", home=tmp_path)
+    port = port_of(process)
+    head = f"POST /results HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 99\r\n\r\nmodel="
+    with socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.sendall(head.encode())
+        assert say(port, get(port)).startswith(b"HTTP/1.1 200")
+        assert end(process) == (0, "", "Press Ctrl-C to end it.\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="BROWSER names a command of a POSIX shell")
+def test_a_browser_is_opened_where_that_is_asked(tmp_path):
+    shown = tmp_path / "shown"
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" > {shown}.new && mv {shown}.new {shown}\n', "utf-8")
+    script.chmod(0o755)
+    process = start("--port", "0", "--open", home=tmp_path, BROWSER=f"{script} %s")
+    port = port_of(process)
+    assert say(port, get(port)).startswith(b"HTTP/1.1 200")
+    while not shown.exists() and process.poll() is None:
+        time.sleep(0.05)
+    assert end(process)[0] == 0
+    assert shown.read_text("utf-8").strip() == f"http://127.0.0.1:{port}/"
 
 
 def test_a_taken_port_is_said_and_another_one_is_used(tmp_path):

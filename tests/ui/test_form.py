@@ -179,6 +179,8 @@ def test_a_plan_of_too_many_parts_is_refused():
     text = "\n".join(f"[[blocks]]\ncount = {n + 1}" for n in range(MOST_PARTS + 1))
     with pytest.raises(SpecError, match="too many for this page"):
         pick(pasted(f"hidden = 8\nvocab = 8\n{text}", device="l4"))
+    with pytest.raises(SpecError, match="10,001 layers"):
+        pick(pasted("hidden = 8\nvocab = 8\n[[blocks]]\ncount = 10_001", device="l4"))
     others = '[[others]]\nmodel = "gpt2"\n' * 20
     with pytest.raises(SpecError, match="21 models"):
         pick(pasted(f'model = "gpt2"\ndevice = "l4"\n[train]\n{others}'))

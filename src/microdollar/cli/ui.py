@@ -47,9 +47,11 @@ def ui(port: int | None, opens: bool | None) -> None:
         sys.stdout.flush()
         click.echo("Press Ctrl-C to end it.", err=True)
         if _has_screen() if opens is None else opens:
+            import threading
             import webbrowser
 
-            webbrowser.open(address)
+            # Some browsers keep who opens them waiting until they are closed.
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     serve(sockets, ready)
 

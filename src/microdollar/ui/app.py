@@ -64,7 +64,7 @@ def create_app(port: int, **guard: Any) -> Guard:  # noqa: ANN401
 
     Args:
         port: that the page is served at; a request to any other address is refused.
-        **guard: options of :class:`microdollar.ui.guard.Guard`.
+        **guard: options of ``microdollar.ui.guard.Guard``.
 
     Raises:
         MissingExtraError: if jinja2 is not installed.

@@ -20,7 +20,7 @@ class Field:
     """One field of the form, which is one option of the command."""
 
     name: str
-    """In the form and in :data:`microdollar.spec.build.OPTIONS`."""
+    """In the form and in ``microdollar.spec.build.OPTIONS``."""
     label: str
     served: str = ""
     """Label where a model is served, if it is another one."""

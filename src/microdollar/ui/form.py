@@ -11,6 +11,7 @@ from microdollar.spec.blocks import model_from_table
 from microdollar.spec.build import changed_plan, serving_plan, training_plan
 from microdollar.spec.extends import KINDS
 from microdollar.spec.hf import model_from_config
+from microdollar.spec.hf.fields import MOST_LAYERS
 from microdollar.spec.load import list_plans, load_plan, plan_from_table
 from microdollar.spec.model import ModelSpec
 from microdollar.spec.model_catalog import catalog_model
@@ -223,6 +224,11 @@ def _require_small(found: ModelSpec | LayerPlan) -> None:
     blocks = [block for model in models for block in (*model.encoder, *model.blocks)]
     parts = sum(1 + len(block.mixers) for block in blocks)
     parts += sum(len(model.dense) + len(model.tables) for model in models)
+    for model in models:
+        if model.layers > MOST_LAYERS:
+            raise SpecError(
+                f"{model.layers:,} layers are too many for this page, at most {MOST_LAYERS:,}."
+            )
     if len(models) > MOST_MODELS or parts > MOST_PARTS:
         raise SpecError(
             f"{len(models):,} models with {parts:,} different parts are too many for this page "

@@ -112,6 +112,8 @@ def serve(sockets: list[socket.socket], ready: Callable[[str], None]) -> None:
     """
     port = sockets[0].getsockname()[1]
     server = uvicorn.Server(configuration(port))
+    # A request that is cut off by the end is no fault.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
 
     async def run() -> None:
         task = asyncio.ensure_future(server.serve(sockets=sockets))

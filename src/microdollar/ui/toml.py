@@ -66,11 +66,12 @@ def to_toml(table: Mapping[str, Any]) -> str:
 
     None and empty lists are left out.
 
-    >>> print(to_toml({"model": "gpt2", "train": {"sequence": 1024}}), end="")
-    model = "gpt2"
-    <BLANKLINE>
-    [train]
-    sequence = 1024
+    Examples:
+        >>> print(to_toml({"model": "gpt2", "train": {"sequence": 1024}}), end="")
+        model = "gpt2"
+        <BLANKLINE>
+        [train]
+        sequence = 1024
     """
     lines = list(_lines(table, ""))
     return "\n".join(lines).strip("\n") + "\n"

@@ -56,11 +56,11 @@ def split_layers(model: ModelSpec, stages: int) -> tuple[int, ...]:
         share = (layers + 2) // stages
         inner = (share,) * (stages - 2)
         return (share - 1, *inner, share - 1)
-    share = -(-layers // stages)
+    share, left = -(-layers // stages), layers
     sizes: list[int] = []
-    for index in range(stages):
-        left, after = layers - sum(sizes), stages - index - 1
+    for after in reversed(range(stages)):
         sizes.append(max(min(share, left - after), 1))
+        left -= sizes[-1]
     return tuple(sizes)
 
 

@@ -35,7 +35,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(p for name in FOLDERS for p in (ROOT / nam
 RUN = ("console", "python", "toml")
 SHOWN = ("", "text", "mermaid", "bibtex")
 """Pictures, formulas and output: nothing to run."""
-MOST_NOT_RUN = 16
+MOST_NOT_RUN = 12
 BLOCK = re.compile(
     r"(?P<above>(?:^<!--.*?-->\n)*)^```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )

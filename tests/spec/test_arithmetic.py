@@ -94,3 +94,11 @@ def test_any_text_is_a_sum_or_one_clear_error(text):
 
 def test_names():
     assert names_in("ceil(seconds) / 3_600 * flops") == {"seconds", "flops"}
+
+
+def test_of_many_names_only_the_nearest_are_said():
+    names = {f"value_{n}": Interval.of(float(n)) for n in range(500)}
+    with pytest.raises(SpecError, match="valeu_17") as error:
+        evaluate("valeu_17", names)
+    assert "value_17" in str(error.value)
+    assert len(str(error.value)) < 200

@@ -9,10 +9,12 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from microdollar.errors import SpecError
+from microdollar.errors import SpecError, nearest
 
 _LONGEST = 300
 """Characters."""
+_LONGEST_LIST = 40
+"""Names in an error; of more only the nearest."""
 _PAIRS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -90,8 +92,9 @@ def _value(node: ast.expr, names: Mapping[str, Interval], text: str) -> Interval
         case ast.Name(id=name) if name in names:
             return names[name]
         case ast.Name(id=name):
+            few = sorted(names) if len(names) <= _LONGEST_LIST else nearest(name, names)
             raise SpecError(
-                f"{text!r:.100}: {name!r} is not known. Known: {', '.join(sorted(names)) or '-'}."
+                f"{text!r:.100}: {name!r} is not known. Known: {', '.join(few) or '-'}."
             )
         case ast.UnaryOp(op=ast.USub(), operand=inner):
             found = _value(inner, names, text)

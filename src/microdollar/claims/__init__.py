@@ -1,7 +1,7 @@
 """Every number of the five documents as data, how it is checked, and what follows.
 
 ``tables/`` holds the rows, ``experiments/`` what is computed or measured for them, ``recorded/``
-what the last measurement of each experiment gave. No verdict is typed: :mod:`.verdict` derives
+what the last measurement of each experiment gave. No verdict is typed: ``.verdict`` derives
 each from numbers and a stated tolerance.
 """
 

@@ -21,7 +21,7 @@ def check_claims(documents: Sequence[str], world: World) -> tuple[Checked, ...]:
     """Every claim of some documents, in the order of documents and sections.
 
     Args:
-        documents: names of :data:`~microdollar.claims.documents.DOCUMENTS`.
+        documents: names of ``microdollar.claims.documents.DOCUMENTS``.
         world: where values of experiments come from.
 
     Raises:

@@ -146,7 +146,8 @@ def row(*cells: str | Cell, tags: Sequence[tuple[str, str]] = ()) -> Row:
 def share_text(part: int, whole: int) -> str:
     """A part of a whole in words.
 
-    >>> share_text(41, 50)
-    '41 of 50 (82 %)'
+    Examples:
+        >>> share_text(41, 50)
+        '41 of 50 (82 %)'
     """
     return f"{part:,} of {whole:,} ({100 * part / whole:.0f} %)" if whole else "none of none"

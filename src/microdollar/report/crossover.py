@@ -55,7 +55,7 @@ def write_figure(study: Json, path: Path) -> None:
     """Write the picture of a study; the name's ending says whether as SVG or PNG.
 
     Args:
-        study: what :meth:`microdollar.run.crossover.study.Study.to_json` gives.
+        study: what ``microdollar.run.crossover.study.Study.to_json`` gives.
         path: ``.svg`` (light and dark) or ``.png`` (light).
 
     Raises:
@@ -131,7 +131,7 @@ def crossover_panels(study: Json, *, name: str) -> list[str]:
     """Each mode and width as an SVG element of its own.
 
     Args:
-        study: as for :func:`write_figure`.
+        study: as for ``write_figure``.
         name: prefix of ids.
 
     Raises:

@@ -208,8 +208,9 @@ def _cost_ratio(counted: Row, trained: Row) -> str:
 def times_text(ratio: float) -> str:
     """A factor with two significant digits, as people say it.
 
-    >>> times_text(3941.2), times_text(1.34), times_text(27.8)
-    ('3,900', '1.3', '28')
+    Examples:
+        >>> times_text(3941.2), times_text(1.34), times_text(27.8)
+        ('3,900', '1.3', '28')
     """
     rounded = float(f"{ratio:.1e}")
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:.1f}"

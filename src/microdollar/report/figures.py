@@ -122,8 +122,9 @@ def _cost_ticks(axes: "Axes", axis: Measure, wide: bool) -> None:
 def dollar_tick(value: float) -> str:
     """A round amount of money for an axis.
 
-    >>> dollar_tick(1e-6), dollar_tick(0.001), dollar_tick(0.1), dollar_tick(100.0)
-    ('1 µ$', '1,000 µ$', '$0.10', '$100')
+    Examples:
+        >>> dollar_tick(1e-6), dollar_tick(0.001), dollar_tick(0.1), dollar_tick(100.0)
+        ('1 µ$', '1,000 µ$', '$0.10', '$100')
     """
     if value >= 1:
         return f"${value:,.0f}"

@@ -40,7 +40,7 @@ def write_report(content: Content, path: Path, *, progress: Progress | None = No
     """Write the page; the file is whole or what was there before.
 
     Args:
-        content: what was read; see :mod:`microdollar.report.sources`.
+        content: what was read; see ``microdollar.report.sources``.
         path: the HTML file.
         progress: told how many parts of how many are drawn.
 

@@ -97,7 +97,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """Read and check a results file.
 
     Returns:
-        The dictionary as it stands in the file; :func:`parse_results` accepts it.
+        The dictionary as it stands in the file; ``parse_results`` accepts it.
 
     Raises:
         ResultsError: if the file can't be read, is too large or is not such results.
@@ -196,7 +196,7 @@ def _quantity_or_number(node: Node, key: str) -> Quantity:
 
 
 def parse_quantity(node: Node) -> Quantity:
-    """A quantity as :meth:`microdollar.cost.Quantity.to_json` gives it.
+    """A quantity as ``microdollar.cost.Quantity.to_json`` gives it.
 
     Raises:
         ResultsError: naming the path of the field that is wrong.
@@ -229,8 +229,9 @@ def _assumption(node: Node) -> Assumption:
 def scalar_text(value: object) -> str:
     """A JSON scalar as people read it.
 
-    >>> scalar_text(0.05), scalar_text(1000000), scalar_text(None), scalar_text(True)
-    ('0.05', '1,000,000', '–', 'yes')
+    Examples:
+        >>> scalar_text(0.05), scalar_text(1000000), scalar_text(None), scalar_text(True)
+        ('0.05', '1,000,000', '–', 'yes')
     """
     if value is None:
         return "–"

@@ -77,7 +77,7 @@ def compact(element: str) -> str:
 
 
 def standalone_svg(element: str, *, margin: float = 16) -> str:
-    """An element of :func:`inline_svg` as a file, with its colours in light and dark.
+    """An element of ``inline_svg`` as a file, with its colours in light and dark.
 
     Args:
         element: the ``<svg>`` element.

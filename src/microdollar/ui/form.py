@@ -91,7 +91,7 @@ class Form:
         ]
 
     def options(self) -> dict[str, Any]:
-        """Values of :meth:`asked` as the options of a plan.
+        """Values of ``asked`` as the options of a plan.
 
         Raises:
             FieldError: if one can't be read.

@@ -104,7 +104,7 @@ def serve(sockets: list[socket.socket], ready: Callable[[str], None]) -> None:
     """Serve the page until interrupted; returns then.
 
     Args:
-        sockets: of :func:`open_sockets`.
+        sockets: of ``open_sockets``.
         ready: told the page's address once it answers.
 
     Raises:

@@ -35,7 +35,7 @@ class Experiment:
     title: str
     """In words, for progress and for the record."""
     home: str
-    """``module:function`` below this package; called with a :class:`Context`, gives values."""
+    """``module:function`` below this package; called with a ``Context``, gives values."""
     fast: bool = False
     """Whether it is run whenever claims are checked: a few seconds, the same numbers everywhere,
     no clock. The others are run by ``--run all`` and read from their record otherwise."""

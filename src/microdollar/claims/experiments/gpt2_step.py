@@ -159,7 +159,7 @@ def overhead_seconds(repeats: int = 30) -> list[float]:
 def run(context: Context) -> Values:
     """Measure GPT-2 small's shape.
 
-    Gives the numbers of :class:`Measured`, ``backward_over_forward`` of the operations,
+    Gives the numbers of ``Measured``, ``backward_over_forward`` of the operations,
     ``accumulation_bytes`` (what adding up eight micro-batches takes more than one),
     ``process_bytes`` and ``overhead_seconds``.
     """

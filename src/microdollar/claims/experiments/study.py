@@ -21,7 +21,7 @@ SEEDED = ("weights", "substitution", "memory")
 
 
 def run(context: Context) -> Values:
-    """Every row of the study, named by :func:`value_name`.
+    """Every row of the study, named by ``value_name``.
 
     On the small slices, rows of trained networks are medians of several trainings, with the middle
     80 % of them. Finished parts in the folder of the context are not run again.
@@ -90,7 +90,7 @@ def value_name(experiment: str, key: str, piece: str, part: str) -> str:
         experiment: name of the experiment.
         key: of its row.
         piece: number of training bytes.
-        part: one of :data:`PARTS`, or ``best3``: the third highest r of a neuron, ``entries``: how
+        part: one of ``PARTS``, or ``best3``: the third highest r of a neuron, ``entries``: how
             many weights r is over, ``depths``: how many steps back all is known.
     """
     plain = re.sub(r"[^a-z0-9]+", "_", key.casefold().replace(">=", "at least")).strip("_")

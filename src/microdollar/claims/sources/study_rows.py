@@ -87,7 +87,7 @@ class Sentence:
 
     id: str
     text: str
-    """As in :data:`~microdollar.learn.study.published.COMPARISONS`."""
+    """As in ``microdollar.learn.study.published.COMPARISONS``."""
     says: str
     section: str = ""
     note: str = ""

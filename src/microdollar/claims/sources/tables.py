@@ -1,6 +1,6 @@
 """Rows of ``tables/*.toml``: sums of the document's numbers and of values of experiments.
 
-A row has the fields of :class:`~microdollar.claims.row.Claim` and some of:
+A row has the fields of ``microdollar.claims.row.Claim`` and some of:
 
 - ``own``: the document's own sum, in base units, of its own numbers;
 - ``from``: experiments whose values ``ours``, readings and ``kept`` may name;

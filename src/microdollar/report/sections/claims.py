@@ -138,8 +138,9 @@ def _published(claim: Claim) -> str:
 def _number(value: float | None) -> str:
     """A number of a claim, short and without an exponent where people would write none.
 
-    >>> _number(5940000000000.0), _number(0.00123), _number(99700.0), _number(None)
-    ('5.94e+12', '0.00123', '99,700', '–')
+    Examples:
+        >>> _number(5940000000000.0), _number(0.00123), _number(99700.0), _number(None)
+        ('5.94e+12', '0.00123', '99,700', '–')
     """
     if value is None:
         return "–"

@@ -1,5 +1,6 @@
 """Quality against dollars: every learner of every comparison, those on the same bytes together."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -203,5 +204,11 @@ def gap_block(gaps: Sequence[Gap], names: Sequence[str]) -> list[Block]:
     """What a figure can't show, why, and of whom."""
     if not gaps:
         return []
-    lines = tuple((gap.what, gap.reason, " · ".join(names[i] for i in gap.rows)) for gap in gaps)
+    lines = tuple((gap.what, gap.reason, _whose([names[i] for i in gap.rows])) for gap in gaps)
     return [Bullets(head="Not in the figure", lines=lines, aside=True)]
+
+
+def _whose(names: Sequence[str]) -> str:
+    """Names, and how many rows each stands for if there are several."""
+    counts = Counter(names)
+    return " · ".join(f"{name}, {n} rows" if n > 1 else name for name, n in counts.items())

@@ -8,6 +8,7 @@ from microdollar.report.blocks import (
     Block,
     Cell,
     Drawing,
+    Fold,
     Picture,
     Section,
     Table,
@@ -74,6 +75,11 @@ def predictions_section(content: Content, pairs: Sequence[Pair]) -> Section | No
         gaps = of_results(one.results, "")[1]
         if any(each.predicted is not None for each in one.results.rows):
             blocks += gap_block(gaps, [each.label for each in one.results.rows])
+    gaps = of_history(content.history)[1]
+    names = [f"ledger: {record.learner}" for record in content.history]
+    if gaps:
+        told = "What rows of the ledger lack"
+        blocks.append(Fold(summary=told, blocks=tuple(gap_block(gaps, names))))
     if content.accuracy:
         blocks.append(_accuracy(content))
         if not says:

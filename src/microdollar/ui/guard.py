@@ -7,7 +7,6 @@ within a time.
 """
 
 import asyncio
-from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -124,7 +123,7 @@ class Guard:
             raise Refused(408, "The body took too long.") from error
 
 
-def _replayed(body: bytes) -> Callable[[], "asyncio.Future[Message]"]:
+def _replayed(body: bytes) -> Receive:
     sent = False
 
     async def receive() -> Message:
@@ -134,4 +133,4 @@ def _replayed(body: bytes) -> Callable[[], "asyncio.Future[Message]"]:
         sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return receive  # type: ignore[return-value]
+    return receive

@@ -1,12 +1,14 @@
 """What the page shows of one or two estimates: rows of numbers, and memory in parts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from microdollar.cost import Quantity
 from microdollar.estimator.html import format_flops, format_grams
 from microdollar.estimator.serving import ServingEstimate
 from microdollar.estimator.training import TrainingEstimate
+from microdollar.ui.bars import LABELS, Bar, make_bars
+from microdollar.ui.cells import Cell, Format, LayerEstimate, make_cell
 from microdollar.ui.command import command_words
 from microdollar.ui.form import Picked
 from microdollar.ui.toml import plan_toml
@@ -18,42 +20,6 @@ from microdollar.units import (
     format_si,
 )
 
-LayerEstimate = TrainingEstimate | ServingEstimate
-Format = Callable[[float], str]
-
-PARTS = {
-    "weights": ("weights", "other models"),
-    "gradients": ("gradients",),
-    "optimizer": ("optimizer",),
-    "activations": ("activations", "logits, loss and recomputation"),
-    "cache": ("key-value cache",),
-}
-"""Parts of a bar, and the parts of an estimate that each sums; all else is the rest."""
-REST = "rest"
-LABELS = {
-    "weights": "Weights",
-    "gradients": "Gradients",
-    "optimizer": "Optimizer state",
-    "activations": "Activations and logits",
-    "cache": "Key-value cache",
-    REST: "Buffers, allocator, context",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One number of one plan."""
-
-    quantity: Quantity
-    text: str
-    """The value, or ``unknown``."""
-    interval: str
-    """The 80 % interval; ``exact``, or why there is no value."""
-    start: float = 0.0
-    """Ends and middle of the interval in percent of the row's scale."""
-    middle: float = 0.0
-    end: float = 0.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -64,34 +30,6 @@ class Row:
     """None where a plan has no such quantity."""
     ratio: str
     """The second plan's value over the first's; empty if there is none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """One part of a bar of memory."""
-
-    key: str
-    value: float
-    """Bytes."""
-    start: float
-    """In percent of the scale."""
-    width: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """The memory of one device of a plan."""
-
-    segments: tuple[Segment, ...]
-    process: Cell
-    """What the device shows as used, on the scale of the bar."""
-    capacity: str
-    """Of the device, or that it is unknown."""
-    limit: float | None
-    """Where its memory ends, in percent of the scale."""
-    fits: str
-    verdict: str
-    """``yes``, ``maybe``, ``no`` or ``unknown``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +68,7 @@ class View:
 
 def make_view(picked: Sequence[Picked], estimates: Sequence[LayerEstimate]) -> View:
     """The view of one plan, or of two side by side."""
-    bars = _bars(estimates)
+    bars = make_bars(estimates)
     labels = ("This plan",) if len(picked) == 1 else ("Plan A", "Plan B")
     plans = tuple(map(_plan_view, labels, picked, estimates, bars))
     keys = [key for key in LABELS if any(key in _bytes_of(bar) for bar in bars)]
@@ -151,7 +89,7 @@ def _bytes_of(bar: Bar) -> dict[str, float]:
 def _part_row(key: str, bars: Sequence[Bar]) -> Row:
     held = [_bytes_of(bar).get(key, 0.0) for bar in bars]
     made = [Quantity(value=value, basis="formula") for value in held]
-    return _row(LABELS[key], [_cell(quantity, format_bytes, 0.0) for quantity in made])
+    return _row(LABELS[key], [make_cell(quantity, format_bytes, 0.0) for quantity in made])
 
 
 def _row(label: str, cells: Sequence[Cell | None]) -> Row:
@@ -238,7 +176,7 @@ def _rows(estimates: Sequence[LayerEstimate]) -> Iterator[Row]:
         held = [each.get(label) for each in found]
         highs = [entry[0].high for entry in held if entry and entry[0].high]
         scale = max(highs, default=0.0) * 1.02
-        yield _row(label, [_cell(*entry, scale) if entry else None for entry in held])
+        yield _row(label, [make_cell(*entry, scale) if entry else None for entry in held])
 
 
 def _quantities(estimate: LayerEstimate) -> dict[str, tuple[Quantity, Format]]:
@@ -265,21 +203,6 @@ def _quantities(estimate: LayerEstimate) -> dict[str, tuple[Quantity, Format]]:
     return rows
 
 
-def _cell(quantity: Quantity, form: Format, scale: float) -> Cell:
-    if quantity.value is None or quantity.low is None or quantity.high is None:
-        return Cell(quantity=quantity, text="unknown", interval=quantity.reason or "")
-    exact = quantity.low == quantity.high
-    share = 100 / scale if scale > 0 else 0.0
-    return Cell(
-        quantity=quantity,
-        text=form(quantity.value),
-        interval="counted" if exact else f"{form(quantity.low)} to {form(quantity.high)}",
-        start=quantity.low * share,
-        middle=quantity.value * share,
-        end=quantity.high * share,
-    )
-
-
 def _ratio(cells: Sequence[Cell | None]) -> str:
     if len(cells) != 2 or cells[0] is None or cells[1] is None:
         return ""
@@ -290,73 +213,3 @@ def _ratio(cells: Sequence[Cell | None]) -> str:
     if 0.1 <= ratio < 10:
         return f"{ratio:.2f} ×"
     return f"{ratio:,.0f} ×" if 10 <= ratio < 1e6 else f"{ratio:.2g} ×"
-
-
-def _bars(estimates: Sequence[LayerEstimate]) -> tuple[Bar, ...]:
-    used = [_process(estimate) for estimate in estimates]
-    room = [estimate.device.memory_bytes.value or 0.0 for estimate in estimates]
-    scale = max(*room, *(quantity.high or 0.0 for quantity in used), 1.0) * 1.02
-    return tuple(_bar(*each, scale) for each in zip(estimates, used, strict=True))
-
-
-def _process(estimate: LayerEstimate) -> Quantity:
-    if isinstance(estimate, TrainingEstimate):
-        return estimate.memory.process
-    return estimate.memory_bytes
-
-
-def _bar(estimate: LayerEstimate, process: Quantity, scale: float) -> Bar:
-    parts = _memory_parts(estimate)
-    total, start = process.value or 0.0, 0.0
-    held = {
-        key: sum(value for name, value in parts if name in names) for key, names in PARTS.items()
-    }
-    held[REST] = max(0.0, total - sum(held.values()))
-    segments = []
-    for key, value in held.items():
-        if value > 0:
-            width = 100 * value / scale
-            segments.append(Segment(key=key, value=value, start=start, width=width))
-            start += width
-    room = estimate.device.memory_bytes
-    fits, verdict = _fits(estimate)
-    return Bar(
-        segments=tuple(segments),
-        process=_cell(process, format_bytes, scale),
-        capacity=f"of {format_bytes(room.value)}" if room.value else "of an unknown memory",
-        limit=100 * room.value / scale if room.value else None,
-        fits=fits,
-        verdict=verdict,
-    )
-
-
-def _memory_parts(estimate: LayerEstimate) -> list[tuple[str, float]]:
-    if isinstance(estimate, TrainingEstimate):
-        return [(part.name, part.value) for part in estimate.memory.breakdown]
-    layout = estimate.plan.layout
-    cache = estimate.cache_bytes / layout.devices
-    weights = min(
-        estimate.parameters * _stored_bytes(estimate) / (layout.tp * layout.pp),
-        (estimate.allocated_bytes.value or 0.0) - cache,
-    )
-    return [("weights", weights), ("key-value cache", cache)]
-
-
-def _stored_bytes(estimate: ServingEstimate) -> float:
-    from microdollar.estimator.serving_speed import stored_bytes
-
-    return stored_bytes(estimate.plan)
-
-
-def _fits(estimate: LayerEstimate) -> tuple[str, str]:
-    room = estimate.device.memory_bytes
-    if isinstance(estimate, ServingEstimate):
-        if estimate.fits is None:
-            return "Whether it fits is unknown", "unknown"
-        return ("It fits", "yes") if estimate.fits else ("It does not fit", "no")
-    share = estimate.memory.fits
-    if share is None or room.value is None:
-        return "Whether it fits is unknown", "unknown"
-    shown = f"{share:.0%}" if 0.01 <= share <= 0.99 else "below 1%" if share < 0.5 else "above 99%"
-    verdict = "yes" if share >= 0.8 else "maybe" if share >= 0.2 else "no"
-    return f"Chance to fit: {shown.replace('%', ' %')}", verdict

@@ -55,7 +55,7 @@ def test_a_damaged_record_is_measured_again(counted, tmp_path, damage):
 def test_another_seed_or_corpus_is_another_measurement(counted, tmp_path):
     all_of(tmp_path).names(["slow"])
     World(run="all", corpus=CORPUS, folder=tmp_path, seed=1).names(["slow"])
-    other = Corpus(data=CORPUS.data, name="zeros", sha256="1")
+    other = Corpus(data=np.ones(10, np.uint8), name="ones", sha256="1")
     World(run="all", corpus=other, folder=tmp_path).names(["slow"])
     assert len(counted) == 3
 
@@ -84,3 +84,10 @@ def test_parts_of_another_seed_are_kept_apart(counted, tmp_path):
     all_of(tmp_path).names(["slow"])
     World(run="all", corpus=CORPUS, folder=tmp_path, seed=1).names(["slow"])
     assert counted[0].folder != counted[1].folder
+
+
+def test_a_longer_text_with_the_same_beginning_is_the_same_measurement(counted, tmp_path):
+    all_of(tmp_path).names(["slow"])
+    longer = Corpus(data=np.zeros(99, np.uint8), name="zeros", sha256="2")
+    World(run="all", corpus=longer, folder=tmp_path).names(["slow"])
+    assert len(counted) == 1

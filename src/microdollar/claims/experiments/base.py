@@ -61,6 +61,8 @@ class Experiment:
 
     def key(self, context: Context) -> str:
         """What a kept record must have been made with to stand for this run."""
-        data = "" if context.corpus is None else context.corpus.sha256
+        # Of the bytes that it reads: the text may be longer, for another experiment.
+        read = None if context.corpus is None else context.corpus.data[: self.corpus_bytes]
+        data = "" if read is None else hashlib.sha256(read.tobytes()).hexdigest()
         text = f"{self.name} {self.version} {context.seed} {self.corpus_bytes} {data}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -105,8 +105,8 @@ def with_accuracy(text: str, results: dict[str, Any]) -> str:
 def with_measurements(text: str, results: Results) -> str:
     """``text`` with the present numbers between its marks."""
     for form, lines in ((_MEASURED, _measured(results)), (_CLAIMED, _claims(results))):
-        table = "\n".join(lines)
-        text = form.sub(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", text)
+        table = "\n".join(lines).replace("\\", "\\\\")
+        text = form.sub(rf"\1\n{table}\n\n\2", text)
     return text
 
 
@@ -212,7 +212,9 @@ def _text(quantity: Quantity | None, kind: str) -> str:
 
 
 def main() -> None:
-    """Write the files."""
+    """Write the files; those that others take numbers from first."""
+    for name in ("documents", "claims", "limits"):
+        runpy.run_path(str(ROOT / "docs" / f"{name}.py"), run_name="__main__")
     results = parse_results(read_results(RESULTS))
     accuracy = json.loads(ACCURACY.read_text("utf-8"))
     for page in PAGES:
@@ -221,8 +223,6 @@ def main() -> None:
         page.write_text(text, encoding="utf-8")
     COMMANDS.write_text(with_help(COMMANDS.read_text("utf-8")), encoding="utf-8")
     PICTURE.write_text(picture(results), encoding="utf-8")
-    for page in ("documents", "claims", "limits"):
-        runpy.run_path(str(ROOT / "docs" / f"{page}.py"), run_name="__main__")
 
 
 if __name__ == "__main__":

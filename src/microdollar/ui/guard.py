@@ -1,8 +1,8 @@
 """Who may talk to the page: this machine's own browser at the page's own address, in small words.
 
 A name that a stranger points at 127.0.0.1 (DNS rebinding) is refused by the Host header; pages of
-other origins by Origin and by fetch metadata (the resource isolation policy of web.dev/fetch-
-metadata: other sites may link to the page, and nothing else). A body is read up to a size and
+other origins by Origin and by fetch metadata (other sites may link to the page, and nothing else:
+the resource isolation policy of web.dev/articles/fetch-metadata). A body is read up to a size and
 within a time.
 """
 

@@ -12,7 +12,7 @@ from microdollar.spec.load import PlanFile, list_plans, load_plan
 
 
 def plan_rows(document: str, world: World) -> Iterator[tuple[Claim, Finding]]:
-    """Claims of every shipped plan whose source is the document.
+    """Stated claims of every shipped plan whose source is the document.
 
     Raises:
         SpecError: if a plan or a claim of it is not right.
@@ -23,6 +23,8 @@ def plan_rows(document: str, world: World) -> Iterator[tuple[Claim, Finding]]:
             continue
         for checked in check_claims(file, load_device):
             claim = checked.claim
+            if claim.value is None:  # follows from what the document states, and is not stated
+                continue
             name = claim.id or f"{document}/{_slug(claim.where)}/{_slug(claim.quantity)}"
             seen[name] = seen.get(name, 0) + 1
             number = f"-{seen[name]}" if seen[name] > 1 else ""
@@ -53,8 +55,7 @@ def _finding(checked: Checked, file: PlanFile) -> Finding:
         how="; ".join(said) or f"estimate {file.name}",
         ours=checked.ours,
         reason=checked.reason,
-        # A value that is not stated follows from its sum, and can't differ from it.
-        own=checked.own if claim.value is not None else None,
+        own=checked.own,
     )
 
 

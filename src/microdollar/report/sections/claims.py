@@ -104,7 +104,7 @@ def _table(claims: Sequence[Claim], documents: Sequence[str], verdicts: Sequence
     lines = []
     for claim in claims:
         ours = claim.ours if claim.ours is not None else claim.own
-        span = ""
+        span = "from its own premises" if claim.ours is None and claim.own is not None else ""
         if None not in (claim.low, claim.high) and claim.low != claim.high:
             span = f"{_number(claim.low)} to {_number(claim.high)}"
         why = "; ".join(t for t in (claim.condition, claim.reason, claim.note) if t)
@@ -112,7 +112,7 @@ def _table(claims: Sequence[Claim], documents: Sequence[str], verdicts: Sequence
             row(
                 Cell(text=claim.text, interval=f"{claim.document} {claim.section}".strip()),
                 Cell(text=_published(claim)),
-                Cell(text=f"{_number(ours)} {claim.unit}".strip(), interval=span),
+                Cell(text=_with_unit(ours, claim), interval=span),
                 Cell(text=claim.verdict, bad=claim.verdict == "doesn't replicate"),
                 Cell(text=claim.how, interval=why),
                 tags=(("document", claim.document), ("verdict", claim.verdict)),
@@ -133,6 +133,10 @@ def _table(claims: Sequence[Claim], documents: Sequence[str], verdicts: Sequence
 def _published(claim: Claim) -> str:
     to = f" to {_number(claim.to)}" if claim.to is not None else ""
     return f"{_number(claim.published)}{to} {claim.unit}".strip()
+
+
+def _with_unit(value: float | None, claim: Claim) -> str:
+    return "–" if value is None else f"{_number(value)} {claim.unit}".strip()
 
 
 def _number(value: float | None) -> str:

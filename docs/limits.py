@@ -13,29 +13,25 @@ picture is out of date.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from microdollar.claims import judge
+from microdollar.claims.sources.limits import DOCUMENT, limit_rows
+from microdollar.claims.sources.limits_figures import GPT3_FLOPS, gpt3_joules
+from microdollar.claims.text import counts, ours_text, verdict_text
+from microdollar.claims.world import World
 from microdollar.cost import Cost, Quantity
 from microdollar.estimator.limits.attention import AttentionCase, attention_energy
-from microdollar.estimator.limits.claims import CheckedLimit
-from microdollar.estimator.limits.document import (
-    GPT3_FLOPS,
-    GPT3_PUE,
-    check_limit_claims,
-)
 from microdollar.estimator.limits.erased import Erased, TrainingRun, erased_bits
 from microdollar.estimator.limits.landauer import ROOM_KELVIN, landauer_joules_per_bit
 from microdollar.estimator.limits.operations import OperationEnergy, operation_energies
-from microdollar.estimator.limits.premises import MODEL
 from microdollar.estimator.limits.roofline import Ceiling, RooflinePoint, attainable
 from microdollar.ledger import Record
 from microdollar.report.roofline import roofline_svg
 from microdollar.run.device import BUSY_WATTS_PER_CORE, IDLE_WATTS_PER_CORE
 from microdollar.run.limits import run_limits
-from microdollar.spec.claims import UNITS
 from microdollar.spec.device_catalog import list_devices, load_device
 from microdollar.spec.model_catalog import load_model_spec
 from microdollar.spec.parameters import count_parameters
@@ -56,6 +52,7 @@ TYPES = ("float32", "bfloat16", "float8", "float4")
 ATTENTION_DEVICES = ("v100-32gb", "h100-sxm", "tpu-v4")
 LENGTHS = (2048, 24_576, 131_072)
 LEARNERS = ("satrnn", "ngram", "rnn-bptt")
+MODEL = "gpt3-175b"
 GPT3_TOKENS, GPT3_BATCH_TOKENS = 300e9, 3.2e6
 """arXiv:2005.14165, table 2.1."""
 TOKEN_BYTES = 4
@@ -85,12 +82,11 @@ An operation is an addition or a multiplication; a multiply-accumulate is two.""
 
 def page() -> str:
     """The whole page."""
-    checked = check_limit_claims()
     parts = (
         [_INTRODUCTION.format(bit=_joules(landauer_joules_per_bit()), kelvin=ROOM_KELVIN)],
         _devices(),
         _attention(),
-        _document(checked),
+        _document(),
         _runs(),
         _roof(),
         _COMMANDS,
@@ -185,29 +181,22 @@ def _attention() -> Iterator[str]:
     )
 
 
-def _document(checked: tuple[CheckedLimit, ...]) -> Iterator[str]:
-    counted = Counter(one.verdict for one in checked)
-    said = ", ".join(f"{count} *{verdict}*" for verdict, count in counted.items())
+def _document() -> Iterator[str]:
+    checked = [judge(*row) for row in limit_rows(DOCUMENT, World())]
+    said = ", ".join(f"{count} *{verdict}*" for verdict, count in counts(checked).items() if count)
     yield "## What the document says of it\n"
     yield (
         "The reference document on efficient reasoning (chapters I, II and X) states "
-        f"{len(checked)} figures of energy: {said}. A figure *holds* if ours is within 5 % (an "
-        "order of magnitude: within half of one), *holds if* a reading of it is, and is an "
-        "*arithmetic slip* if the document's own numbers give something else. Ours are for an "
-        "H100 where a device matters (`--device` takes another).\n"
+        f"{len(checked)} figures of energy: {said}. They are rows of [the claims](claims.md"
+        f"#{DOCUMENT}), `microdollar claims --document {DOCUMENT}`. Ours are for an H100 where a "
+        "device matters.\n"
     )
-    yield "| | the document | its own numbers give | ours | verdict | how |"
-    yield "|---|---|--:|--:|---|---|"
+    yield "| | the document | ours | verdict | how |"
+    yield "|---|---|--:|---|---|"
     for one in checked:
-        claim, row = one.claim, one.to_json()
-        ours = "–" if row["ours"] is None else claim.text(row["ours"])
-        if row["ours"] is not None and row["low"] < row["high"]:
-            ours += f" ({claim.text(row['low'])} to {claim.text(row['high'])})"
-        verdict = f"{one.verdict} {one.condition}".strip()
-        own = "" if row["own"] is None else f"{claim.text(row['own'])} {claim.unit}".strip()
         yield (
-            f"| {claim.where} | {claim.says} | {own} | {f'{ours} {claim.unit}'.strip()} | "
-            f"{verdict} | {one.found.how} |"
+            f"| {one.claim.section} | {one.claim.claim} | {ours_text(one)} | {verdict_text(one)} | "
+            f"{one.finding.how} |"
         )
 
 
@@ -271,10 +260,7 @@ def _record(row: dict[str, Any], results: dict[str, Any]) -> Record:
 
 def _gpt3() -> tuple[Quantity, tuple[Erased, ...]]:
     weights = count_parameters(load_model_spec(MODEL)).total
-    claim = next(one for one in check_limit_claims() if one.claim.key == "gpt3-training")
-    joules = Quantity(
-        value=claim.to_json()["ours"] * UNITS["MWh"] / GPT3_PUE, basis="sampled"
-    )  # of the machines, without the building
+    joules = Quantity(value=gpt3_joules(), basis="sampled")
     run = TrainingRun(
         flops=GPT3_FLOPS,
         int_ops=None,
@@ -353,7 +339,7 @@ _COMMANDS = (
     "--temperature 293.15` |",
     "| attention of any size, four ways | `microdollar limits --attention 12288,2048,96 "
     "--device v100-32gb` |",
-    "| the document's figures | `microdollar limits --claims` |",
+    "| the document's figures | `microdollar claims --document efficient-reasoning` |",
     "| bits that a run of yours erased | `microdollar limits --run 7` (a row of "
     "`microdollar ledger list`) |",
     "| the picture, of your ledger's runs | `microdollar limits --roofline roof.svg` |",

@@ -1,5 +1,7 @@
 """Verdicts follow from numbers and tolerances alone."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +90,14 @@ def test_every_claim_gets_a_verdict(published, value, own, low, high):
     assert checked.verdict in VERDICTS
     if checked.verdict == "holds":
         assert value == pytest.approx(published, rel=0.06)
+
+
+@given(published=numbers, factor=st.floats(1, 10), value=numbers)
+def test_agreement_by_a_factor_is_symmetric_in_the_logarithm(published, factor, value):
+    distance = abs(math.log(value / published))
+    one = claim(published=published, tolerance=0.0, factor=factor)
+    if abs(distance - math.log(factor)) > 1e-9:
+        assert one.agrees(value) == (distance < math.log(factor))
 
 
 @given(published=numbers)

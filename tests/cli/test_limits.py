@@ -16,7 +16,7 @@ from microdollar.spec.device_catalog import list_devices
 
 KEYS = {
     "schema_version", "temperature_kelvin", "joules_per_bit", "devices", "attention", "run",
-    "claims", "roofline",
+    "roofline",
 }  # fmt: skip
 
 
@@ -91,16 +91,6 @@ def test_attention_in_every_form(capsys) -> None:
     assert full["joules"]["low"] < full["joules"]["value"] < full["joules"]["high"]
 
 
-def test_claims_with_their_verdicts(capsys) -> None:
-    text = said(capsys, "--claims")
-    assert "arithmetic slip: its own numbers give 1.2 MWh" in text
-    assert "holds if a request takes 50 J" in text
-    found = read(capsys, "--claims", "--device", "v100-32gb")["claims"]
-    assert {"key", "verdict", "ours", "own", "condition", "how"} <= set(found[0])
-    by_key = {one["key"]: one for one in found}
-    assert by_key["joules"]["own"] == pytest.approx(0.05)
-
-
 def test_bits_of_a_run(capsys, row) -> None:
     text = said(capsys, "--run", str(row))
     assert "Energy 5.00 J" in text
@@ -140,7 +130,6 @@ def test_a_roofline_of_the_ledger_and_of_layers(capsys, row, here) -> None:
         (("--attention", "12288"), 2, "12288,2048,96"),
         (("--attention", "12288,0"), 2, "length"),
         (("--attention", "64,64", "--device", "m3"), 4, "float32"),
-        (("--claims", "--device", "l4", "--device", "t4"), 2, "one device"),
         (("--run", "77"), 1, "no row 77"),
         (("--roofline", "roof.pdf"), 2, ".svg nor .png"),
         (("--roofline", "roof.svg"), 2, "--measure"),
@@ -169,7 +158,7 @@ def test_a_machine_that_was_never_measured_has_no_roof(capsys, monkeypatch, here
 def test_it_needs_neither_torch_nor_numpy() -> None:
     code = (
         "import sys; from microdollar.cli.main import main; "
-        "main(['limits']); main(['limits', '--claims', '--attention', '64,64']); "
+        "main(['limits']); main(['limits', '--attention', '64,64']); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'scipy')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

@@ -104,15 +104,6 @@ def test_a_budget_in_joules_and_far_sizes_warn(capsys):
     assert found["budget_joules"] == 1e15
 
 
-def test_claims(capsys):
-    found = json_of(capsys, "scaling", "claims")
-    rows = {(row["law"], row["data"]): row for row in found["rows"]}
-    assert rows["kaplan-params", "unlimited"]["halved"] == "does not hold"
-    assert rows["chinchilla", "unlimited"]["halved_nats"] == "holds"
-    assert main(["scaling", "claims"]) == 0
-    assert "16.1%" in capsys.readouterr().out
-
-
 def test_rows_of_the_ledger(here, capsys):
     none = Quantity.missing("no")
     ledger = Ledger(here / "some.db")

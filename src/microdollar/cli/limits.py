@@ -12,7 +12,6 @@ from microdollar.cli.ledger_file import ledger_option, open_ledger
 from microdollar.cli.limits_show import (
     show_attention,
     show_bound,
-    show_claims,
     show_devices,
     show_roofline,
     show_run,
@@ -22,7 +21,6 @@ from microdollar.errors import CannotEstimateError, UsageError
 
 if TYPE_CHECKING:
     from microdollar.estimator.limits.attention import AttentionEnergy
-    from microdollar.estimator.limits.claims import CheckedLimit
     from microdollar.estimator.limits.operations import OperationEnergy
     from microdollar.estimator.limits.roofline import Ceiling, RooflinePoint
     from microdollar.run.limits import RunLimits
@@ -50,7 +48,6 @@ PICTURES = (".svg", ".png")
 @click.option("--attention", metavar="D,N,LAYERS", help="Energy of attention, e.g. 12288,2048,96.")
 @click.option("--run", "row", type=int, metavar="ID", help="Bits that a run of the ledger erased.")
 @ledger_option
-@click.option("--claims", is_flag=True, help="The document's figures, each with a verdict.")
 @click.option("--roofline", type=FILE, metavar="FILE", help="Draw this machine, as .svg or .png.")
 @click.option("--crossover", type=FILE, metavar="FILE", help="With the layers of such a JSON file.")
 @click.option(
@@ -63,7 +60,6 @@ def limits(
     attention: str | None,
     row: int | None,
     path: Path | None,
-    claims: bool,
     roofline: Path | None,
     crossover: Path | None,
     measure: int | None,
@@ -78,7 +74,6 @@ def limits(
     \b
     Examples:
       microdollar limits --device h100-sxm --attention 12288,2048,96
-      microdollar limits --claims
       microdollar limits --run 7
       microdollar limits --roofline roof.svg --measure 50k
     """  # noqa: D301
@@ -91,11 +86,11 @@ def limits(
     said: dict[str, Any] = {
         "temperature_kelvin": kelvin,
         "joules_per_bit": landauer_joules_per_bit(kelvin),
-        **dict.fromkeys(("devices", "attention", "run", "claims", "roofline")),
+        **dict.fromkeys(("devices", "attention", "run", "roofline")),
     }
     shown: list[Callable[[], None]] = [partial(show_bound, kelvin, said["joules_per_bit"])]
     devices = [_device(name) for name in names]
-    if not (attention or claims or row is not None or roofline):
+    if not (attention or row is not None or roofline):
         table = _devices(devices, kelvin)
         said["devices"] = [_device_json(one) for one in table]
         shown.append(partial(show_devices, table))
@@ -103,10 +98,6 @@ def limits(
         rows = _attention(attention, devices, kelvin)
         said["attention"] = [_attention_json(name, one) for name, one in rows]
         shown.append(partial(show_attention, rows))
-    if claims:
-        checked = _claims(devices, kelvin)
-        said["claims"] = [one.to_json() for one in checked]
-        shown.append(partial(show_claims, checked))
     if row is not None:
         from microdollar.run.limits import run_limits
 
@@ -194,14 +185,6 @@ def _attention_json(name: str, found: "AttentionEnergy") -> dict[str, Any]:
         "limit_joules": found.limit.limit_joules.to_json(),
         "ratio": found.limit.ratio.to_json(),
     }
-
-
-def _claims(devices: "list[DeviceSpec]", kelvin: float) -> "tuple[CheckedLimit, ...]":
-    from microdollar.estimator.limits.document import check_limit_claims
-
-    if len(devices) > 1:
-        raise UsageError("--claims is for one device. Give --device once.")
-    return check_limit_claims(devices[0] if devices else None, kelvin)
 
 
 def _run_json(found: "RunLimits") -> dict[str, Any]:

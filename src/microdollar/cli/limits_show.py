@@ -11,7 +11,6 @@ from microdollar.units import format_bytes, format_joules, format_seconds, forma
 if TYPE_CHECKING:
     from microdollar.cost import Quantity
     from microdollar.estimator.limits.attention import AttentionEnergy
-    from microdollar.estimator.limits.claims import CheckedLimit
     from microdollar.estimator.limits.operations import OperationEnergy
     from microdollar.estimator.limits.roofline import Ceiling, RooflinePoint
     from microdollar.run.limits import RunLimits
@@ -116,34 +115,6 @@ def show_attention(rows: "Sequence[tuple[str, AttentionEnergy]]") -> None:
     )  # fmt: skip
     for reason in dict.fromkeys(one.joules.reason for _, one in rows if one.joules.value is None):
         click.echo(f"Unknown: {reason}")
-
-
-def show_claims(checked: "Sequence[CheckedLimit]") -> None:
-    """Each claim with its verdict, our number and how it came about."""
-    for one in checked:
-        claim, said = one.claim, one.to_json()
-        end = "" if claim.to is None else f" to {claim.to:g}"
-        click.echo(f"\n{claim.where}  {claim.says}")
-        line = f"  claimed {claim.value:g}{end} {claim.unit}".rstrip()
-        scale = {name: said[name] for name in ("ours", "low", "high", "own")}
-        if scale["ours"] is not None:
-            line += f"   ours {claim.text(scale['ours'])}"
-            if scale["low"] < scale["high"]:
-                line += f" ({claim.text(scale['low'])} to {claim.text(scale['high'])})"
-        click.echo(f"{line}   {verdict_text(one)}")
-        click.echo(f"  {one.found.how}")
-
-
-def verdict_text(one: "CheckedLimit") -> str:
-    """The verdict with its condition, or with the right sum."""
-    if one.verdict == "holds if":
-        return f"holds if {one.condition}"
-    if one.verdict == "arithmetic slip":
-        own = one.to_json()["own"]
-        return (
-            f"arithmetic slip: its own numbers give {one.claim.text(own)} {one.claim.unit}".rstrip()
-        )
-    return str(one.verdict)
 
 
 def show_run(found: "RunLimits") -> None:

@@ -2,7 +2,6 @@
 
 import click
 
-from microdollar.cli.scaling_claims import claims
 from microdollar.cli.scaling_fit import fit
 from microdollar.cli.scaling_predict import predict
 
@@ -15,5 +14,5 @@ def scaling() -> None:
     """
 
 
-for _command in (fit, predict, claims):
+for _command in (fit, predict):
     scaling.add_command(_command)

@@ -97,7 +97,7 @@ def test_the_whole_page_of_this_repository(folder, capsys):
     from microdollar.spec.training import OPTIMIZERS
 
     assert all(f">{name}</text>" in text for name in OPTIMIZERS)
-    assert "claims" in sections(text) or "microdollar claims --json" in text
+    assert "claims" in sections(text) or "microdollar report --claims" in text
 
 
 def test_plans_as_they_are_typed_for_estimate(folder, capsys):
@@ -132,8 +132,14 @@ def test_claims_and_a_ledger_without_any_results(folder, capsys):
         {"id": "a/1", "document": "a", "section": "2", "claim": "one <b>", "verdict": "holds"}
     ]
     (folder / "claims.json").write_text(json.dumps(claims), encoding="utf-8")
-    text, _ = page_of(folder, capsys, "--claims", "claims.json")
+    text, _ = page_of(folder, capsys, "claims.json")
     assert sections(text) == ["claims", "assumptions"] and "one &lt;b&gt;" in text
+
+
+def test_claims_that_are_checked_now(folder, capsys):
+    text, _ = page_of(folder, capsys, "--claims")
+    assert sections(text) == ["claims", "assumptions"]
+    assert "arithmetic slip" in text and "made true" in text
 
 
 def test_a_broken_file_of_a_folder_is_named_and_the_page_is_written(folder, capsys):

@@ -30,7 +30,7 @@ _ADVICE = "Type: microdollar demo, then microdollar report demo"
     "--plan", "plans", multiple=True, metavar="PLAN",
     help="A plan, or a model with the options of estimate in quotes; may be repeated.",
 )  # fmt: skip
-@click.option("--claims", "claims_file", type=FILE, metavar="FILE", help="Of claims --json.")
+@click.option("--claims", is_flag=True, help="Also every claim, as microdollar claims checks it.")
 @click.option(
     "-o", "--output", type=FILE, metavar="FILE",
     help="Where to; report.html beside the first source otherwise.",
@@ -39,7 +39,7 @@ def report(
     sources: tuple[Path, ...],
     ledger_path: Path | None,
     plans: tuple[str, ...],
-    claims_file: Path | None,
+    claims: bool,
     output: Path | None,
 ) -> None:
     """Write one HTML page that opens without a network, from SOURCES.
@@ -53,27 +53,27 @@ def report(
     \b
     Examples:
       microdollar report demo -o page.html
-      microdollar report results/ --ledger runs.db
+      microdollar report results/ --ledger runs.db --claims
       microdollar report --plan "llama-3-8b --device h100-sxm --count 64 --tokens 100G"
     """  # noqa: D301
-    found = _places(sources, anything=bool(plans or claims_file or ledger_path))
+    found = _places(sources, anything=bool(plans or claims or ledger_path))
     # The figures and the page take a while to import; a wrong path is answered before.
     from microdollar.report import write_report
     from microdollar.report.sources import Content, add_file, add_folder
 
     target = output or _beside(found)
-    for path in (*found, *filter(None, (claims_file, ledger_path))):
+    for path in (*found, *filter(None, (ledger_path,))):
         if target.exists() and path.exists() and target.samefile(path):
             raise UsageError(f"{target} is a source. Name another file after -o.")
     content = Content()
     with Bar() as bar:
         for path in found:
             (add_folder if path.is_dir() else add_file)(content, path)
-        if claims_file is not None:
-            add_file(content, claims_file)
+        if claims:
+            _check_claims(content, bar)
         _read_ledger(content, ledger_path, default=not sources)
         _convert(content, plans, bar)
-        if not content.read and not content.history and not content.plans:
+        if not (content.read or content.history or content.plans or content.claims):
             what = ", ".join(map(str, found)) or "the ledger"
             raise UsageError(f"{what} has nothing that a page is made from. {_ADVICE}")
         write_report(content, target, progress=bar)
@@ -113,6 +113,15 @@ def _read_ledger(content: "Content", path: Path | None, *, default: bool) -> Non
     ledger = open_ledger(path)
     content.history += ledger.rows()
     content.read.append((str(path or "your ledger"), f"{len(content.history):,} runs of a ledger"))
+
+
+def _check_claims(content: "Content", bar: Bar) -> None:
+    from microdollar.claims import DOCUMENTS, World, check_claims
+    from microdollar.report.checked import parse_claims
+
+    checked = check_claims(list(DOCUMENTS), World(progress=bar))
+    content.claims += parse_claims([one.to_json() for one in checked])
+    content.read.append(("microdollar claims", f"{len(checked)} claims, checked now"))
 
 
 def _convert(content: "Content", plans: tuple[str, ...], bar: Bar) -> None:

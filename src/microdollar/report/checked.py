@@ -9,6 +9,7 @@ from microdollar.cost import Quantity
 from microdollar.estimator.limits.roofline import Ceiling, RooflinePoint
 from microdollar.report.nodes import MAX_LIST, Node, ResultsError
 from microdollar.report.schema import parse_quantity
+from microdollar.spec.claims import number_text
 
 MAX_POINTS = 5_000
 """Rows of one file of crossovers, points of a roofline, claims."""
@@ -37,6 +38,8 @@ class Claim:
     note: str
     own: float | None
     """What the document's own premises give."""
+    made_true: str = ""
+    """What keeps its promise, with the figure; empty if nothing is meant to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +188,15 @@ def _claim(node: Node) -> Claim:
         how=text("how"),
         reason=text("reason"),
         note=text("note"),
+        made_true=_made_true(node) if node.data.get("made_true") is not None else "",
     )
+
+
+def _made_true(node: Node) -> str:
+    kept = node.child("made_true")
+    value = kept.real_or_none("value")
+    figure = "" if value is None else number_text(value, kept.text_or_none("unit") or "")
+    return f"by {kept.text('part')}: {kept.text('what')} {figure}"
 
 
 def parse_accuracy(data: Mapping[str, Any], name: str) -> list[Accuracy]:

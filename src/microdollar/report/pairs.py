@@ -70,12 +70,11 @@ def of_history(history: Sequence[Record]) -> tuple[list[Pair], list[Gap]]:
 
 
 def of_crossover(study: Mapping[str, Any]) -> list[Pair]:
-    """Seconds, memory and energy of the points that were measured."""
+    """Seconds and memory of measured points; joules there are assumed watts times seconds."""
     by_name = {measure.name: measure for measure in MEASURES}
     keys = {
         "seconds": ("predicted_seconds", "measured_seconds"),
         "memory_bytes": ("memory_bytes", "measured_memory_bytes"),
-        "joules": ("predicted_joules", "measured_joules"),
     }
     found = []
     for row in study["rows"]:
@@ -125,6 +124,8 @@ def _pairs(
             missing.append((f"{measure.title}, predicted", before.reason or ""))
         elif after.value is None:
             missing.append((f"{measure.title}, measured", after.reason or ""))
+        elif measure.name == "joules" and after.basis == "assumed":
+            missing.append((f"{measure.title}, measured", "assumed watts times seconds"))
         elif before.value == 0 or after.value == 0:
             text = f"predicted {measure.format(before.value)}, "
             text += f"measured {measure.format(after.value)}: zero has no place on a log axis"

@@ -27,7 +27,7 @@ COMMANDS = {
     "rooflines": "microdollar limits --roofline roof.svg --measure 50k --json",
     "laws": "microdollar scaling fit RUNS.csv -o LAW.json",
     "crossovers": "microdollar crossover --json",
-    "claims": "microdollar claims --json",
+    "claims": "microdollar report --claims",
 }
 """What makes the source of each part of the page."""
 

@@ -9,6 +9,7 @@ from microdollar.report.legend import svg_mark
 from microdollar.report.stacks import Stack, stacked
 from microdollar.report.svg import inline_svg
 from microdollar.report.theme import ALERT, COMPRESSOR, COUNTED, INK, STEP, TRAINED, Colour
+from microdollar.spec.claims import number_text
 
 VERDICTS: dict[str, Colour] = {
     "holds": COUNTED,
@@ -106,14 +107,18 @@ def _table(claims: Sequence[Claim], documents: Sequence[str], verdicts: Sequence
         ours = claim.ours if claim.ours is not None else claim.own
         span = "from its own premises" if claim.ours is None and claim.own is not None else ""
         if None not in (claim.low, claim.high) and claim.low != claim.high:
-            span = f"{_number(claim.low)} to {_number(claim.high)}"
-        why = "; ".join(t for t in (claim.condition, claim.reason, claim.note) if t)
+            span = f"{_with_unit(claim.low, claim)} to {_with_unit(claim.high, claim)}"
+        why = "; ".join(t for t in (claim.reason, claim.note) if t)
         lines.append(
             row(
                 Cell(text=claim.text, interval=f"{claim.document} {claim.section}".strip()),
                 Cell(text=_published(claim)),
                 Cell(text=_with_unit(ours, claim), interval=span),
-                Cell(text=claim.verdict, bad=claim.verdict == "doesn't replicate"),
+                Cell(
+                    text=claim.verdict,
+                    interval=_beside(claim),
+                    bad=claim.verdict == "doesn't replicate",
+                ),
                 Cell(text=claim.how, interval=why),
                 tags=(("document", claim.document), ("verdict", claim.verdict)),
             )
@@ -131,24 +136,20 @@ def _table(claims: Sequence[Claim], documents: Sequence[str], verdicts: Sequence
 
 
 def _published(claim: Claim) -> str:
-    to = f" to {_number(claim.to)}" if claim.to is not None else ""
-    return f"{_number(claim.published)}{to} {claim.unit}".strip()
+    if claim.published is None:
+        return "–"
+    to = "" if claim.to is None else f" to {number_text(claim.to, claim.unit)}"
+    return number_text(claim.published, "" if to else claim.unit) + to
 
 
 def _with_unit(value: float | None, claim: Claim) -> str:
-    return "–" if value is None else f"{_number(value)} {claim.unit}".strip()
+    return "–" if value is None else number_text(value, claim.unit)
 
 
-def _number(value: float | None) -> str:
-    """A number of a claim, short and without an exponent where people would write none.
-
-    Examples:
-        >>> _number(5940000000000.0), _number(0.00123), _number(99700.0), _number(None)
-        ('5.94e+12', '0.00123', '99,700', '–')
-    """
-    if value is None:
-        return "–"
-    if value != 0 and not 1e-4 <= abs(value) < 1e9:
-        return f"{value:.4g}"
-    rounded = float(f"{value:.4g}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"
+def _beside(claim: Claim) -> str:
+    """What a verdict alone leaves open."""
+    if claim.verdict == "holds if":
+        return claim.condition
+    if claim.verdict == "arithmetic slip" and claim.own is not None:
+        return f"its own numbers give {number_text(claim.own, claim.unit)}"
+    return claim.made_true if claim.verdict == "made true" else ""

@@ -305,6 +305,8 @@ note = "seconds read as minutes"
 def test_claims_of_a_plan(tmp_path):
     path = tmp_path / "plan.toml"
     path.write_text(CLAIMS)
+    bare = tmp_path / "bare.toml"
+    bare.write_text('extends = "rl-token-compression"\n')
     said = run(str(path), "--claims").output
     assert "claimed 125,491,169   ours 125,491,169   holds" in said
     assert "claimed 48 min   its own sum gives 0.7937 min" in said
@@ -317,7 +319,7 @@ def test_claims_of_a_plan(tmp_path):
     (row,) = re.findall(r"^\| `claims` \| (.*) \|$", section, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", row)) == set(found["claims"][0])
     for words, reason in (
-        (["rl-token-compression", "--claims"], "no claims"),
+        ([str(bare), "--claims"], "no claims"),
         ([str(path), "--claims", "--batch", "3"], "no option but"),
         (["--claims"], "takes one plan"),
     ):

@@ -25,7 +25,7 @@ class Record:
     """Of its version, its seed and its data: another key is another measurement."""
     values: Values
     seconds: float
-    """That it took."""
+    """That it took; of one that was stopped and went on, the last part."""
     created_at: str
     machine: str
     command: str

@@ -12,7 +12,7 @@ KINDS = ("train", "serve", "learner")
 """A plan has one of these."""
 DEEPEST = 8
 """Plans that one plan may extend, one through the other."""
-_MERGED = ("train", "layout", "serve", "document", "data", "options")
+_MERGED = ("train", "layout", "serve", "data", "options")
 """Tables whose keys are replaced one by one; every other key as a whole."""
 _BELONG = {
     "train": ("layout", "others", "stack", "pue", "region"),
@@ -81,8 +81,11 @@ def _path(name: str, folder: Path | None, shipped: Mapping[str, Path]) -> Path:
 
 
 def _anchored(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The same with absolute paths, for a plan in another folder."""
-    found = dict(table)
+    """The same with absolute paths, for a plan in another folder.
+
+    What a document says is of its own plan, not of one that is changed: it stays behind.
+    """
+    found = {key: value for key, value in table.items() if key != "document"}
     if "model" in found:
         found["model"] = _absolute(found["model"], folder)
     if isinstance(found.get("others"), list):

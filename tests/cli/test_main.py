@@ -2,17 +2,19 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import types
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 
 import click
 import pytest
 
 from microdollar.cli import main as cli_main
-from microdollar.cli.main import COMMANDS, main
+from microdollar.cli.main import COMMANDS, cli, main
 from microdollar.errors import CannotEstimateError, CheckFailedError, UsageError
 
 Fail = Callable[[BaseException], None]
@@ -231,3 +233,19 @@ def test_file_name_that_is_not_text() -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "no file or corpus called" in done.stderr
+
+
+def test_what_fails_after_an_interrupt_was_interrupted(monkeypatch, capsys):
+    def lose_it(*args, **options):
+        with suppress(KeyboardInterrupt):  # as a callback of a compiler does
+            signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("no compiled object yet")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        monkeypatch.setattr(cli, "main", lose_it)
+        assert main(["doctor"]) == 130
+        assert capsys.readouterr().err == "error: interrupted\n"
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

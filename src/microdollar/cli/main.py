@@ -6,10 +6,14 @@ error. ``microdollar --help`` imports neither numpy nor any command.
 
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 
 import click
 
@@ -177,11 +181,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     exit_code = 0
     try:
-        result = cli.main(
-            None if arguments is None else list(arguments),
-            prog_name="microdollar",
-            standalone_mode=False,
-        )
+        with _interrupts():
+            result = cli.main(
+                None if arguments is None else list(arguments),
+                prog_name="microdollar",
+                standalone_mode=False,
+            )
         exit_code = result if isinstance(result, int) else 0
         # A full disk shows when the buffer is written: better here than at exit.
         sys.stdout.flush()
@@ -197,6 +202,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
             click.echo(f"error: {message}", err=True)
     _settle_stdout()
     return exit_code
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Whatever fails after Ctrl-C was interrupted.
+
+    An interrupt that comes while a loop is compiled is lost in a callback of the compiler, which
+    fails for want of its result a moment later.
+
+    Raises:
+        Abort: in place of such a failure.
+    """
+    plain = signal.default_int_handler
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not plain
+    ):
+        yield
+        return
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        plain(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception as error:
+        if seen and not isinstance(error, click.Abort):
+            raise click.Abort from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, plain)
 
 
 def _settle_stdout() -> None:

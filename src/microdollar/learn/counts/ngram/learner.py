@@ -53,8 +53,12 @@ class NGram:
         """Compile the loops by learning a short text."""
         import numpy as np
 
+        from microdollar.learn.counts.scale.grams import no_grams
+        from microdollar.learn.counts.scale.merge import merge_two
+
         text = np.tile(np.arange(256, dtype=np.uint8), 80)
         model = self.fit(text)
+        merge_two(no_grams(), no_grams())  # a longer text is counted in pieces
         model.bits(text[:100], context=text[:20])
         model.adaptive_bits(text[:100])
         model.sample(2, context=text[:4])

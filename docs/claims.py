@@ -6,13 +6,12 @@ What ``microdollar claims`` says, as a page. ``tests/claims/test_page.py`` fails
 out of date, so a change that turns a verdict shows.
 """
 
-import tomllib
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from microdollar.claims import DOCUMENTS, VERDICTS, Checked, check_claims
 from microdollar.claims.text import counts, ours_text, published_text, verdict_text
+from microdollar.claims.unchecked import left_out
 from microdollar.claims.world import World
 
 PAGE = Path(__file__).parent / "claims.md"
@@ -79,23 +78,15 @@ def _document(name: str, found: Sequence[Checked]) -> Iterator[str]:
             one.claim.note,
         )
         yield f"| {' | '.join(_cell(text) for text in cells)} |"
-    left = _left_out(name)
+    left = left_out(name)
     if left:
         yield ""
         yield "**Left out**: numbers that state nothing to check."
         yield ""
         yield "| text | why |"
         yield "|---|---|"
-        for text, why in left:
-            yield f"| {_cell(text)} | {_cell(why)} |"
-
-
-def _left_out(name: str) -> list[tuple[str, str]]:
-    path = files("microdollar.claims").joinpath("left_out", f"{name}.toml")
-    if not path.is_file():
-        return []
-    rows = tomllib.loads(path.read_text("utf-8"))["left_out"]
-    return [(row["text"], row["why"]) for row in rows]
+        for one_left in left:
+            yield f"| {_cell(one_left.text)} | {_cell(one_left.why)} |"
 
 
 def _cell(text: str) -> str:

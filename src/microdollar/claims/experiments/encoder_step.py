@@ -6,9 +6,11 @@ do not depend on the device. The mean of the last states goes through 768-256-38
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from microdollar.claims.experiments.base import Context
+from microdollar.claims.experiments.parts import products
 from microdollar.claims.record import Values
 from microdollar.errors import MissingExtraError
 from microdollar.spec.arithmetic import Interval
@@ -47,7 +49,7 @@ def measure(shape: Shape) -> dict[str, int]:
 
     network = _network(shape)
     parameters = sum(one.numel() for one in network.parameters())
-    forward, both = _products(network, shape)
+    forward, both = products(partial(_loss, network, shape))
     del network
     peak = peak_torch_bytes(lambda: _steps(shape)).value
     assert peak is not None
@@ -93,19 +95,6 @@ def _loss(network: Any, shape: Shape) -> Any:  # noqa: ANN401
 
     ids = torch.randint(shape.vocabulary, (1, shape.length))
     return (network(ids) - torch.randn(1, shape.concept)).square().mean()
-
-
-def _products(network: Any, shape: Shape) -> tuple[int, int]:  # noqa: ANN401
-    """Products of the forward pass, and of it and the backward pass."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    counter = FlopCounterMode(display=False)
-    with counter:
-        loss = _loss(network, shape)
-        forward = counter.get_total_flops()
-        loss.backward()
-        both = counter.get_total_flops()
-    return int(forward), int(both)
 
 
 def _steps(shape: Shape) -> None:

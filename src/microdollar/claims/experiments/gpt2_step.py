@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from statistics import median, quantiles
+from functools import partial
+from statistics import median
 from typing import Any
 
 from microdollar.claims.experiments.base import Context
+from microdollar.claims.experiments.parts import products, spread
 from microdollar.claims.record import Values
 from microdollar.errors import MissingExtraError
 from microdollar.spec.arithmetic import Interval
@@ -63,7 +65,7 @@ def measure(shape: Shape) -> Measured:
 
     network, step = _network(shape)
     parameters = sum(one.numel() for one in network.parameters())
-    forward, both = _products(network, shape)
+    forward, both = products(partial(_loss, network, shape))
     del network, step
     gc.collect()
     seconds: list[float] = []
@@ -132,20 +134,6 @@ def _loss(network: Any, shape: Shape) -> Any:  # noqa: ANN401
     return network(input_ids=ids, labels=ids).loss
 
 
-def _products(network: Any, shape: Shape) -> tuple[int, int]:  # noqa: ANN401
-    """Products of the forward pass, and of it and the backward pass."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    counter = FlopCounterMode(display=False)
-    with counter:
-        loss = _loss(network, shape)
-        forward = counter.get_total_flops()
-        loss.backward()
-        both = counter.get_total_flops()
-    network.zero_grad(set_to_none=True)
-    return int(forward), int(both)
-
-
 def overhead_seconds(repeats: int = 30) -> list[float]:
     """CPU seconds of a micro-batch with every call of GPT-2 small and next to no arithmetic.
 
@@ -163,7 +151,7 @@ def run(context: Context) -> Values:
     ``accumulation_bytes`` (what adding up eight micro-batches takes more than one),
     ``process_bytes`` and ``overhead_seconds``.
     """
-    ninths = quantiles(overhead_seconds(), n=10)
+    overhead = spread(overhead_seconds())
     context.progress(0, 1, "steps of GPT-2 small's shape, about 8 GB of memory")
     ran = subprocess.run(
         [sys.executable, "-m", "microdollar.claims.experiments.gpt2_step"],
@@ -174,7 +162,7 @@ def run(context: Context) -> Values:
         raise RuntimeError(f"steps of GPT-2 small's shape did not run: {' '.join(last):.300}")
     found: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
     values = {name: Interval.of(float(value)) for name, value in found.items()}
-    values["overhead_seconds"] = Interval(value=ninths[4], low=ninths[0], high=ninths[-1])
+    values["overhead_seconds"] = overhead
     values["backward_over_forward"] = Interval.of(found["step_flops"] / found["forward_flops"] - 1)
     values["accumulation_bytes"] = Interval.of(found["accumulated_bytes"] - found["peak_bytes"])
     return values

@@ -1,9 +1,10 @@
-"""Parts of an experiment that are kept as they come, and the spread of repeated numbers."""
+"""What experiments share: parts kept as they come, spreads of numbers, counted products."""
 
 import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from microdollar.claims.experiments.base import Context
 from microdollar.files import whole_file
@@ -48,3 +49,20 @@ def spread(numbers: Sequence[float]) -> Interval:
         return Interval(value=middle, low=ordered[0], high=ordered[-1])
     tenths = statistics.quantiles(ordered, n=10, method="inclusive")
     return Interval(value=middle, low=tenths[0], high=tenths[-1])
+
+
+def products(loss: Callable[[], Any]) -> tuple[int, int]:
+    """Products of a forward pass, and of it and the backward pass, as torch counts operations.
+
+    Args:
+        loss: the forward pass; gives a scalar tensor that has gradients.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with counter:
+        found = loss()
+        forward = counter.get_total_flops()
+        found.backward()
+        both = counter.get_total_flops()
+    return int(forward), int(both)

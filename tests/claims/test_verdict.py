@@ -51,6 +51,24 @@ def test_order_of_verdicts(finding, verdict):
     assert judge(claim(), finding).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("changes", "low", "high", "verdict"),
+    [
+        ({"to": 20.0}, 18.0, 40.0, "holds if"),
+        ({"to": 20.0}, 21.5, 40.0, "doesn't replicate"),
+        ({"to": 20.0}, 21.5, 22.0, "doesn't replicate"),
+        ({}, 10.4, 40.0, "holds if"),
+        ({}, 10.6, 40.0, "doesn't replicate"),
+        ({"at": "most"}, 3.0, 40.0, "holds if"),
+        ({"at": "least"}, 3.0, 40.0, "holds"),
+        ({"at": "least", "published": 35.0}, 3.0, 40.0, "holds if"),
+    ],
+)
+def test_our_interval_may_hold_a_number_that_agrees(changes, low, high, verdict):
+    ours = Interval(value=min(max(25.0, low), high), low=low, high=high)
+    assert judge(claim(**changes), found(ours=ours)).verdict == verdict
+
+
 def test_a_sum_that_rounds_to_what_is_printed_adds_up():
     printed = claim(published=1e-4, unit="$")
     assert judge(printed, found(own=1.1e-4)).verdict == "holds"

@@ -60,10 +60,16 @@ class Claim:
 
     def agrees(self, value: float) -> bool:
         """Whether a number in base units is what the claim says, within its tolerance."""
-        scaled = value / UNITS[self.unit]
-        low = self._ends(self.published)[0]
-        high = self._ends(self.published if self.to is None else self.to)[1]
-        return (self.at == "most" or scaled >= low) and (self.at == "least" or scaled <= high)
+        return self.meets(value, value)
+
+    def meets(self, low: float, high: float) -> bool:
+        """Whether some number from ``low`` to ``high``, in base units, is what the claim says."""
+        scale = UNITS[self.unit]
+        first = self._ends(self.published)[0]
+        last = self._ends(self.published if self.to is None else self.to)[1]
+        return (self.at == "most" or high / scale >= first) and (
+            self.at == "least" or low / scale <= last
+        )
 
     def _ends(self, number: float) -> tuple[float, float]:
         """Between which a number agrees with a printed one, in the unit."""

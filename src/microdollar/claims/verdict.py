@@ -71,8 +71,8 @@ def judge(claim: Claim, finding: Finding) -> Checked:
 
     In this order: *arithmetic slip* if the document's own numbers give something else; *holds* if
     ours agrees (or, where nothing of ours stands beside it, if its own sum does); *holds if* a
-    reading agrees; *made true* if a part of this package keeps the promise; *holds if* our 80 %
-    interval contains it; *can't be checked here* without a number; else *doesn't replicate*.
+    reading agrees; *made true* if a part of this package keeps the promise; *holds if* a number in
+    our 80 % interval agrees; *can't be checked here* without a number; else *doesn't replicate*.
 
     Args:
         claim: what is stated.
@@ -97,7 +97,7 @@ def _verdict(claim: Claim, found: Finding) -> tuple[Verdict, str]:
         return "made true", ""
     if ours is None:
         return "can't be checked here", found.reason
-    if ours.low <= claim.published * UNITS[claim.unit] <= ours.high:
+    if claim.meets(ours.low, ours.high):
         return "holds if", "ours is off by as much as its 80 % interval allows"
     return "doesn't replicate", ""
 

@@ -109,3 +109,21 @@ def test_the_search_finds_without_a_server(site, open_page):
 def test_no_page_is_wider_than_the_window(place, width, site, open_page):
     page = open_page(site / place, width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
+@pytest.mark.parametrize(
+    "place", ["tutorial.html", "commands.html", "accuracy.html", "api/optimizers.html"]
+)
+def test_axe_finds_nothing_serious(place, scheme, width, site, open_page, axe):
+    page = open_page(site / place, width=width, scheme=scheme)
+    page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    assert axe(page) == []
+
+
+def test_a_wide_table_is_scrolled_by_keys(site, open_page):
+    page = open_page(site / "accuracy.html", width=390)
+    table = page.locator(".md-typeset__scrollwrap").first
+    table.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")

@@ -33,7 +33,7 @@ GENERATED_HELP = "docs/commands.md"
 """Its blocks are what ``--help`` prints; tests/test_docs.py compares them."""
 PAGES = sorted([*ROOT.glob("*.md"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*.md"))])
 RUN = ("console", "python", "toml")
-SHOWN = ("", "text", "mermaid", "bibtex")
+SHOWN = ("", "text", "bibtex")
 """Pictures, formulas and output: nothing to run."""
 MOST_NOT_RUN = 12
 BLOCK = re.compile(

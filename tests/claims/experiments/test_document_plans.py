@@ -20,6 +20,17 @@ def test_half_the_bytes_are_half_the_memory_of_what_is_kept(values):
         assert 2 * values[f"small16_{name}"].value == values[f"small_{name}"].value
 
 
+def test_what_keeps_scores_takes_more_and_what_keeps_no_moments_less(values):
+    heads, layers, tokens = 16, 32, 1024
+    more = values["gpt_naive_activation_bytes"].value - values["gpt_activation_bytes"].value
+    assert more == pytest.approx(2 * heads * tokens**2 * layers, rel=0.01)  # bfloat16 scores
+    for name in ("gpt", "encoder"):
+        without = values[f"{name}_stateless_memory_bytes"].value
+        kept = values[f"{name}_weight_bytes"].value + values[f"{name}_gradient_bytes"].value
+        assert kept < without < values[f"{name}_memory_bytes"].value
+        assert values[f"{name}_stateless_optimizer_bytes"].value == 0
+
+
 def test_chances_follow_from_the_interval(values):
     seconds = values["rl_seconds"]
     hours = {"6": 6, "8": 8.4, "10": 10.1, "12": 12, "14": 14.5, "21": 21.7}

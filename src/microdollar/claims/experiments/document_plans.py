@@ -26,8 +26,14 @@ PLANS = {
     "small": "lnsp-small",
     "encoder": "ln-encoder",
 }
-HALVES: Mapping[str, Any] = {"dtype": "float16"}
-"""Weights, gradients and moments of two bytes."""
+VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "small16": ("lnsp-small", {"dtype": "float16"}),
+    "gpt_naive": ("gpt-6b", {"attention": "naive"}),
+    "gpt_stateless": ("gpt-6b", {"optimizer": "sgd"}),
+    "encoder_stateless": ("ln-encoder", {"optimizer": "sgd"}),
+}
+"""The small model's weights, gradients and moments in two bytes; attention that keeps its matrix of
+scores; and plans whose optimizer keeps nothing in memory."""
 LONG = 262_144
 """Tokens at which memory that grows with the square has outgrown the rest."""
 EIGHTY = 1.2816
@@ -37,15 +43,16 @@ EIGHTY = 1.2816
 def run(context: Context) -> Values:
     """Estimate every plan.
 
-    Besides their quantities gives ``small16_...`` (the small model in 16 bits), ``rl_least_peak``
-    (of the device with fewest GPU cores), ``rl_within_6`` and so on (the chance that the run takes
-    at most so many hours), and ``..._exponent`` of a size in the length of a sequence.
+    Besides their quantities gives those of ``VARIANTS``, ``rl_least_peak`` (of the device with
+    fewest GPU cores), ``rl_within_6`` and so on (the chance that the run takes at most so many
+    hours), and ``..._exponent`` of a size in the length of a sequence.
     """
     del context
     found: dict[str, Interval | str] = {}
     for prefix, name in PLANS.items():
         found |= _quantities(prefix, name, {})
-    found |= _quantities("small16", "lnsp-small", HALVES)
+    for prefix, (name, changes) in VARIANTS.items():
+        found |= _quantities(prefix, name, changes)
     found |= {
         "rl_least_peak": Interval.of(load_device("m4-pro-16").flops_per_second["float32"]),
         **{f"rl_within_{name}": Interval.of(chance) for name, chance in _chances(found)},

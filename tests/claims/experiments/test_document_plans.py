@@ -6,7 +6,8 @@ import pytest
 from scipy.stats import norm
 
 from microdollar.claims.experiments.base import Context
-from microdollar.claims.experiments.document_plans import run
+from microdollar.claims.experiments.document_plans import _chances, run
+from microdollar.spec.arithmetic import Interval
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +32,23 @@ def test_what_keeps_scores_takes_more_and_what_keeps_no_moments_less(values):
         assert values[f"{name}_stateless_optimizer_bytes"].value == 0
 
 
-def test_chances_follow_from_the_interval(values):
-    seconds = values["rl_seconds"]
-    hours = {"6": 6, "8": 8.4, "10": 10.1, "12": 12, "14": 14.5, "21": 21.7}
-    chances = [values[f"rl_within_{name}"].value for name in hours]
-    assert chances == sorted(chances)
-    assert all(0 <= chance <= 1 for chance in chances)
+HOURS = {"6": 6, "10": 10.1, "12": 12, "14": 14.5, "21": 21.7}
+
+
+@pytest.mark.parametrize("hours", [(281, 443, 738), (6, 8.4, 12), (10, 14, 22)])
+def test_chances_follow_from_the_interval(hours):
+    low, middle, high = (3600 * one for one in hours)
+    found = dict(_chances({"rl_seconds": Interval(value=middle, low=low, high=high)}))
+    assert list(found) == list(HOURS)
     # An interval of 80 % has a tenth below it.
-    width = norm.isf(0.1)
-    spread = math.log(seconds.high / seconds.low) / (2 * width)
-    wanted = norm.cdf(math.log(21.7 * 3600 / seconds.value) / spread)
-    assert values["rl_within_21"].value == pytest.approx(wanted, rel=0.01)
+    spread = math.log(high / low) / (2 * norm.isf(0.1))
+    for name, chance in found.items():
+        wanted = norm.cdf(math.log(3600 * HOURS[name] / middle) / spread)
+        assert chance == pytest.approx(wanted, abs=6e-4)
+
+
+def test_the_plan_has_next_to_no_chance_of_a_day(values):
+    assert all(values[f"rl_within_{name}"].value == 0 for name in HOURS)
 
 
 def test_exponents(values):
@@ -49,3 +56,4 @@ def test_exponents(values):
     assert 1.9 < values["gpt_naive_memory_exponent"].value <= 2
     assert 1 < values["small_flops_exponent"].value < 2
     assert 0.9 < values["core_flops_exponent"].value <= 1
+    assert 1 < values["rl_exponent_of_sequence"].value < 2

@@ -45,12 +45,12 @@ def run(context: Context) -> Values:
 
     Besides their quantities gives those of ``VARIANTS``, ``rl_least_peak`` (of the device with
     fewest GPU cores), ``rl_within_6`` and so on (the chance that the run takes at most so many
-    hours), and ``..._exponent`` of a size in the length of a sequence.
+    hours, to a thousandth), and ``..._exponent`` of a size in the length of a sequence.
     """
     del context
     found: dict[str, Interval | str] = {}
     for prefix, name in PLANS.items():
-        found |= _quantities(prefix, name, {})
+        found |= _quantities(prefix, name, {}, exponents=prefix == "rl")
     for prefix, (name, changes) in VARIANTS.items():
         found |= _quantities(prefix, name, changes)
     found |= {
@@ -64,9 +64,11 @@ def run(context: Context) -> Values:
     return found
 
 
-def _quantities(prefix: str, name: str, changes: Mapping[str, Any]) -> dict[str, Interval | str]:
+def _quantities(
+    prefix: str, name: str, changes: Mapping[str, Any], *, exponents: bool = False
+) -> dict[str, Interval | str]:
     plan = changed(load_plan(name).plan, changes)
-    quantities = plan_quantities(plan, load_device(plan.device))
+    quantities = plan_quantities(plan, load_device(plan.device), exponents=exponents)
     return {f"{prefix}_{key}": value for key, value in quantities.items()}
 
 
@@ -75,9 +77,10 @@ def _chances(found: Mapping[str, Interval | str]) -> list[tuple[str, float]]:
     seconds = found["rl_seconds"]
     assert isinstance(seconds, Interval)
     width = math.log(seconds.high / seconds.low) / (2 * EIGHTY)
-    hours = {"6": 6, "8": 8.4, "10": 10.1, "12": 12, "14": 14.5, "21": 21.7}
+    hours = {"6": 6, "10": 10.1, "12": 12, "14": 14.5, "21": 21.7}
     away = {n: math.log(h * 3_600 / seconds.value) / width for n, h in hours.items()}
-    return [(name, 0.5 * math.erfc(-one / math.sqrt(2))) for name, one in away.items()]
+    # No more digits: an interval of 80 % says nothing of how thin the tails are.
+    return [(name, round(0.5 * math.erfc(-one / math.sqrt(2)), 3)) for name, one in away.items()]
 
 
 def _exponent(name: str, quantity: str, length: int, attention: str) -> Interval:

@@ -15,6 +15,7 @@ from microdollar.errors import SpecError
 Source = Callable[[str, World], Iterator[tuple[Claim, Finding]]]
 SOURCES: tuple[Source, ...] = (table_rows, plan_rows, limit_rows, study_rows)
 """Each gives the rows of a document."""
+_ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 
 def check_claims(documents: Sequence[str], world: World) -> tuple[Checked, ...]:
@@ -54,10 +55,13 @@ def _each_once(rows: list[tuple[Claim, Finding]]) -> list[tuple[Claim, Finding]]
 
 
 def _place(section: str) -> list[tuple[int, str]]:
-    """Sections in reading order: 2 before 10, 6 before 6b."""
+    """Sections in reading order: 2 before 10, 6 before 6b, V before 6.1."""
     found = []
     for part in section.replace(",", ".").split("."):
-        letters = part.strip().lstrip("0123456789")
-        digits = part.strip().removesuffix(letters)
+        name = part.strip()
+        if name in _ROMAN:
+            name = str(_ROMAN.index(name) + 1)
+        letters = name.lstrip("0123456789")
+        digits = name.removesuffix(letters)
         found.append((int(digits or 10_000), letters))
     return found

@@ -38,6 +38,9 @@ _SAID_LAYER = 5e10
 _SAID_LAYERS = 5e12
 _SAID_REQUEST = 50.0
 _SAID_DAY = 86.4e6
+_SAID_DAY_JOULES = 4.3 * UNITS["MWh"]
+_SAID_YEAR_JOULES = 1570 * UNITS["MWh"]
+_OF_PASS = "ours of the whole pass"
 
 
 def price(premises: Premises) -> Finding:
@@ -112,7 +115,8 @@ def distance(premises: Premises, *, own: bool) -> Finding:
         own=_SAID_OPERATION / _SAID_BIT if own else None,
         readings=(
             Reading(
-                condition=f"an operation erases {bits:g} bits, half the sum that it overwrites",
+                condition=f"an operation erases {bits:g} bits, half of the {2 * bits:g}-bit sum "
+                "that a multiply-accumulate overwrites",
                 value=ours.value / bits,
             ),
         ),
@@ -176,41 +180,57 @@ def joules(premises: Premises) -> Finding:
 
 def bulb(premises: Premises) -> Finding:
     """Seconds of a bulb on a request's energy."""
-    return _at_scale(premises, 1 / 60, "joules over 60 W", given=True)
+    return _given(premises, 1 / 60, "joules over 60 W")
 
 
 def power(premises: Premises) -> Finding:
     """Watts of 1,000 requests a second."""
-    return _at_scale(premises, 1000, "joules times 1,000 a second", given=True)
+    return _given(premises, 1000, "joules times 1,000 a second")
 
 
 def day(premises: Premises) -> Finding:
     """Joules of a day of requests."""
-    return _at_scale(premises, _SAID_DAY, "4.3 is the number in GJ: a MWh is 3.6 GJ")
+    return Finding(
+        ours=times(premises.request, _SAID_DAY),
+        own=_SAID_DAY * _SAID_REQUEST,
+        how=f"4.3 is the number in GJ: a MWh is 3.6 GJ; {_OF_PASS}",
+    )
 
 
 def year(premises: Premises) -> Finding:
     """Joules of a year of them."""
-    return _at_scale(premises, _SAID_DAY * YEAR_DAYS, "365 days of the slip before")
+    found = _SAID_DAY * _SAID_REQUEST
+    return _follows(
+        times(premises.request, _SAID_DAY * YEAR_DAYS),
+        _SAID_DAY_JOULES * YEAR_DAYS,
+        f"a day takes 4.3 MWh; the {found / UNITS['MWh']:.3g} MWh of its own 50 kW make "
+        f"{found * YEAR_DAYS / UNITS['MWh']:.3g} a year",
+        f"365 days; {_OF_PASS}",
+    )
 
 
 def year_households(premises: Premises) -> Finding:
     """Customers who use so much."""
-    return _at_scale(
-        premises,
-        _SAID_DAY * YEAR_DAYS / HOUSEHOLD_JOULES,
-        f"of {HOUSEHOLD_JOULES / 3.6e6:,.0f} kWh (EIA, 2020): 1,570 MWh would be "
-        f"{1570 * UNITS['MWh'] / HOUSEHOLD_JOULES:.0f} of them",
+    found = _SAID_DAY * _SAID_REQUEST * YEAR_DAYS
+    return _follows(
+        times(premises.request, _SAID_DAY * YEAR_DAYS / HOUSEHOLD_JOULES),
+        _SAID_YEAR_JOULES / HOUSEHOLD_JOULES,
+        f"a year takes 1,570 MWh; the {found / UNITS['MWh']:.3g} MWh of its own 50 kW are of "
+        f"{found / HOUSEHOLD_JOULES:.2g} households",
+        f"{HOUSEHOLD_JOULES / 3.6e6:,.0f} kWh a year and customer (EIA, 2020); {_OF_PASS}",
     )
 
 
-def _at_scale(premises: Premises, scale: float, how: str, *, given: bool = False) -> Finding:
-    """Something proportional to the joules of a request: as a premise, or as a sum to check."""
-    own = scale * _SAID_REQUEST
-    reading = Reading(condition=f"a request takes {_SAID_REQUEST:g} J", value=own)
-    return Finding(
-        ours=times(premises.request, scale),
-        own=own,
-        readings=(reading,) if given else (),
-        how=f"{how}; ours of the whole pass",
+def _given(premises: Premises, scale: float, how: str) -> Finding:
+    """Something proportional to the joules of a request, which the document has before it."""
+    return _follows(
+        times(premises.request, scale),
+        scale * _SAID_REQUEST,
+        f"a request takes {_SAID_REQUEST:g} J",
+        f"{how}; {_OF_PASS}",
     )
+
+
+def _follows(ours: Interval, own: float, condition: str, how: str) -> Finding:
+    """A right sum of a number that has a row of its own."""
+    return Finding(ours=ours, own=own, readings=(Reading(condition=condition, value=own),), how=how)

@@ -45,7 +45,9 @@ class UnknownNameError(UsageError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
         near = nearest(name, names)
-        said = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names[:12])}."
+        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+        listed = f"Known: {', '.join(names[:12])}{more}."
+        said = f"Did you mean {' or '.join(near)}?" if near else listed
         super().__init__(f"unknown {kind} {name!r}. {said}{' ' + hint if hint else ''}")
         self.kind, self.name, self.nearest = kind, name, near
 

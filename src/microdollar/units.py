@@ -12,6 +12,7 @@ import re
 from microdollar.errors import UsageError
 
 _DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15, "e": 10**18}
+_COUNT = _DECIMAL | {"b": 10**9}  # as in 7B parameters; of bytes a B is the unit
 _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50, "ei": 2**60}
 # No repeated group may match a run of digits in two ways, or a hostile string takes for ever.
 _NUMBER = re.compile(
@@ -24,7 +25,7 @@ SECONDS_PER_HOUR = 3600
 
 
 def parse_count(text: str) -> int:
-    """A count with an optional decimal prefix: ``"1_000_000"``, ``"1M"``, ``"1e6"``.
+    """A count with an optional decimal prefix: ``"1_000_000"``, ``"1M"``, ``"1e6"``, ``"7B"``.
 
     Raises:
         UsageError: if it is not a whole, non-negative number below 2**63.
@@ -34,7 +35,7 @@ def parse_count(text: str) -> int:
         1500000
     """
     found = _match(text)
-    return _whole(text, found, found["suffix"], prefixes=_DECIMAL, unit="")
+    return _whole(text, found, found["suffix"], prefixes=_COUNT, unit="")
 
 
 def parse_bytes(text: str) -> int:

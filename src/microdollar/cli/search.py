@@ -1,6 +1,6 @@
 """``microdollar search``: what fits, what is cheapest, what would save, what matters."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -186,7 +186,12 @@ def devices_command(
         ]
         print_json({"offers": rows})
         return
-    _print_trials([offer.trial for offer in offers if offer.trial is not None])
+    trials = [offer.trial for offer in offers if offer.trial is not None]
+    if not trials:
+        click.echo(
+            "None will do. Give other devices (--among), more of them (--counts) or more time."
+        )
+    _print_trials(trials)
     reasons: dict[str, list[str]] = {}
     for offer in offers:
         if offer.trial is None:
@@ -340,6 +345,9 @@ def sensitivity_command(
     click.echo("Over its own 80 % interval, this alone moves the answer by a factor of")
     for one in ranked:
         click.echo(f"  {one.factor:6.2f}  {one.answer:<8}  {one.assumption}")
+    if not exponents:
+        click.echo("\nGive --tokens to see how the time of the run grows with each size.")
+        return
     click.echo("\nTime of the run ~ size ** exponent")
     for size in exponents:
         exponent = "?" if size.exponent is None else f"{size.exponent:.2f}"
@@ -347,16 +355,21 @@ def sensitivity_command(
         click.echo(f"  {exponent:>6}  {size.size:<22} {claimed:<13} {size.reason}".rstrip())
 
 
-def _print_trials(trials: "Sequence[Trial] | Iterable[Trial]") -> None:
+def _print_trials(trials: "Sequence[Trial]") -> None:
+    if trials:
+        click.echo(
+            f"{'devices':<39} {'layout':<16} {'micro-batch':>11}  {'recompute':<9}{'time':>14}"
+            f"{'memory':>12}{'fits':>8}{'price':>14}  speed"
+        )
     for trial in trials:
         layout, train = trial.plan.layout, trial.plan.train
         degrees = [("tp", layout.tp), ("pp", layout.pp), ("dp", layout.dp), ("zero", layout.zero)]
         said = " ".join(f"{name}{size}" for name, size in degrees if size > 1 or name == "dp")
         rate = trial.tokens_per_second
         click.echo(
-            f"{layout.devices:>6,} x {trial.device.name:<34.34} {said:<18} "
-            f"micro-batch {train.micro_batch:<3} recompute {train.recompute:<9}"
+            f"{layout.devices:>6,} x {trial.device.name:<30.30} {said:<16} "
+            f"{train.micro_batch:>11,}  {train.recompute:<9}"
             f"{_trial_cells(trial)}  {'' if rate is None else format_si(rate, 'token/s')}"
         )
-    for trial in list(trials)[:1]:
-        click.echo(f"first: {describe_quantity(trial.seconds, format_seconds).strip()}")
+    for trial in trials[:1]:
+        click.echo(f"time of the first: {describe_quantity(trial.seconds, format_seconds).strip()}")

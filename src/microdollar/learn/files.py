@@ -320,7 +320,7 @@ def _regular_file(path: Path, max_bytes: int) -> Iterator[tuple[FileIO, int]]:
     try:
         file = FileIO(os.open(path, flags))
     except FileNotFoundError:
-        bad(path, "no such file", "Name a folder that microdollar build wrote.")
+        bad(path, "no such file", "Name the folder of a saved model.")
     except (OSError, ValueError) as error:
         bad(path, f"can't be opened: {getattr(error, 'strerror', None) or error}")
     with file:

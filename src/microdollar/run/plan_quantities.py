@@ -54,8 +54,11 @@ def plan_quantities(
         if exponents:
             by_size = {one.size: one for one in elasticities(plan, device)}
             for name, size in EXPONENTS.items():
-                one = by_size[size]
-                found[name] = one.reason if one.exponent is None else Interval.of(one.exponent)
+                one = by_size.get(size)
+                if one is None:
+                    found[name] = "the plan has no tokens"
+                else:
+                    found[name] = one.reason if one.exponent is None else Interval.of(one.exponent)
     elif isinstance(plan, ServingPlan):
         found |= _serving(plan, device)
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from microdollar.cost import Quantity
-from microdollar.errors import UnknownNameError
+from microdollar.errors import UnknownNameError, nearest
 from microdollar.spec.device import DeviceSpec
 
 # Power within one training run spanned about 15 to 85 % of the maximum (arXiv:2503.05804);
@@ -37,8 +37,11 @@ def load_device(name: str) -> DeviceSpec:
     rows = _rows_by_name()
     row = rows.get(name.strip().casefold())
     if row is None:
+        # What is shortest to type, unless only a full name is like what was typed.
+        short = [row["aliases"][0] if row["aliases"] else row["name"] for row in rows.values()]
+        known = short if nearest(name, short) else _all_names()
         raise UnknownNameError(
-            "device", name, _all_names(), hint="Type: microdollar estimate --list-devices"
+            "device", name, known, hint="Type: microdollar estimate --list-devices"
         )
     return _device(row)
 

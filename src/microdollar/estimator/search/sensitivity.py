@@ -78,9 +78,9 @@ NUDGE = 2
 """Sizes are doubled to find their exponents: smaller steps would not divide."""
 
 CLAIMS = {
-    "memory of the device": (-0.3, "T ~ (needed / available memory)^0.3, section 9.1"),
-    "sequence": (2.0, "T ~ length^2, section 9.2"),
-    "batch": (-1.0, "T ~ 1 / batch, section 9.3"),
+    "memory of the device": (-0.3, "training-time, 9.1: T ~ (needed / available memory)^0.3"),
+    "sequence": (2.0, "training-time, 9.2: T ~ length^2"),
+    "batch": (-1.0, "training-time, 9.3: T ~ 1 / batch"),
 }
 """Scaling rules of the timing document (training-time, section 9)."""
 
@@ -89,13 +89,16 @@ def elasticities(plan: TrainingPlan, device: DeviceSpec) -> list[Elasticity]:
     """Exponents of the time of ``plan`` in each of its sizes, the largest first.
 
     With a number of training sequences held fixed, as the timing document has it: a longer sequence
-    means more tokens, a larger batch fewer steps.
+    means more tokens, a larger batch fewer steps. A plan without tokens is of one step and has no
+    run whose time could grow: no exponents.
 
     Raises:
         CannotEstimateError: if the plan itself can't be estimated.
     """
     train = plan.train
-    sequences = (train.tokens or plan.step_tokens) / train.sequence
+    if train.tokens is None:
+        return []
+    sequences = train.tokens / train.sequence
     base_plan = replace(
         plan,
         model=with_positions(plan.model, NUDGE * train.sequence),

@@ -46,7 +46,6 @@ def _introduction(premises: Premises) -> Iterator[Row]:
         "1,287 MWh are a year's electricity of 120 American households",
         (120, ""),
         figures.households(1287 * UNITS["MWh"]),
-        replaces=("i/household-s-year-a-hundred-and-twentieth-of-it",),
     )
     yield _row(
         "I/landauer",

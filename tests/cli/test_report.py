@@ -88,8 +88,8 @@ def sections(text):
 def test_the_whole_page_of_this_repository(folder, capsys):
     text, err = page_of(folder, capsys, str(BENCHMARKS))
     found = [
-        "quality", "predictions", "plan", "memory", "roofline", "scaling", "crossover", "table",
-        "assumptions",
+        "quality", "predictions", "plan", "memory", "optimizers", "roofline", "scaling",
+        "crossover", "tokens", "concepts", "table", "assumptions",
     ]  # fmt: skip
     assert [key for key in sections(text) if key != "claims"] == found
     assert len(text.encode()) < 2_000_000 and "note:" not in err

@@ -103,6 +103,32 @@ CLAIMS = [
 ]  # fmt: skip
 
 
+RUNS = [
+    {
+        "task": "words", "optimizer": optimizer, "origin": origin, "lr": rate, "seed": seed,
+        "steps": 100, "parameters": 1000, "state_bytes": 1000 * state, "packed_state_bytes": None,
+        "dev_nats": 2.0 + rate, "test_nats": 2.1 + 0.1 * seed,
+    }
+    for optimizer, origin, state in (("AdamW", "torch", 8), (HOSTILE, "microdollar", 1))
+    for rate, seed in ((0.1, 0), (0.2, 0), (0.1, 1))
+]  # fmt: skip
+STEPS = {
+    "machine": {"processor": "this machine"},
+    "runs": [
+        {
+            "threads": 1, "parameters": 1_000_000, "type": "torch.float32",
+            "rows": {
+                name: {
+                    "median_seconds": 0.01 * ratio, "ratio_of_seconds": ratio,
+                    "state_bytes_per_parameter": state,
+                }
+                for name, ratio, state in (("AdamW fused", 1.0, 8.0), ("Collins", 0.8, 0.3))
+            },
+        }
+    ],
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """Every part of the page, from small sources."""
@@ -111,6 +137,9 @@ def page(tmp_path_factory):
     for name, data in (
         ("results", json.loads((DATA / "report_results.json").read_text("utf-8"))),
         ("plan", PLAN), ("roof", ROOF), ("study", STUDY), ("claims", CLAIMS),
+        ("tokens", json.loads((DATA / "tokens_eval.json").read_text("utf-8"))),
+        ("concepts", json.loads((DATA / "concepts_eval.json").read_text("utf-8"))),
+        ("runs", RUNS), ("steps", STEPS),
     ):  # fmt: skip
         (folder / f"{name}.json").write_text(json.dumps(data), encoding="utf-8")
         add_file(content, folder / f"{name}.json")
@@ -123,8 +152,8 @@ def page(tmp_path_factory):
 
 
 SECTIONS = (
-    "quality", "predictions", "plan", "memory", "roofline", "scaling", "crossover", "claims",
-    "table", "assumptions",
+    "quality", "predictions", "plan", "memory", "optimizers", "roofline", "scaling", "crossover",
+    "tokens", "concepts", "claims", "table", "assumptions",
 )  # fmt: skip
 
 
@@ -150,7 +179,7 @@ def test_page_is_readable_for_all(open_page, axe, page, width, scheme):
         "[...figure.querySelectorAll('.drawings svg')].filter(one => one.clientWidth > 200).length,"
         "figure.nextElementSibling.querySelectorAll('tbody tr').length])"
     )
-    assert len(shown) == 8 and all(drawings and rows for drawings, rows in shown)
+    assert len(shown) == 12 and all(drawings and rows for drawings, rows in shown)
     tall = opened.evaluate(
         "[...document.querySelectorAll('.scroll')].filter("
         "one => one.scrollWidth > one.clientWidth && one.tabIndex !== 0).length"

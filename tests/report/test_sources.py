@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from microdollar.report import checked, convert
-from microdollar.report.nodes import ResultsError
+from microdollar.report import checked, convert, optimizers, scores
+from microdollar.report.nodes import ResultsError, read_json_lines
+from microdollar.report.sections.basis import basis_section
 from microdollar.report.sources import Content, add_file, add_folder
 
 ROOT = Path(__file__).parents[2]
 RESULTS = json.loads((ROOT / "tests/data/report_results.json").read_text("utf-8"))
+RUNS = read_json_lines(ROOT / "benchmarks/optim/results/runs.jsonl")
 CLAIM = {"id": "a/1", "document": "a", "section": 2, "claim": "one", "verdict": "holds"}
 HOSTILE = (math.nan, math.inf, -1, "<b>", None, [], {}, True, 10**400, "x" * 30_000)
 
@@ -30,9 +32,10 @@ def test_benchmarks_of_this_repository_are_known():
     assert {
         "enwik8/results.json", "experiments/results.json", "frontier/results.json",
         "limits/roofline.json", "scaling/results.json", "sequence/crossover.json",
-        "validation/results.json",
+        "validation/results.json", "optim/results/runs.jsonl", "optim_speed/results.json",
+        "concepts/retrieval.json", "tokens/results/wikipedia-counted.json",
     } <= read  # fmt: skip
-    assert content.passed > 10 and len(content.runs) >= 3 and len(content.plan_files) == 1
+    assert len(content.passed) > 10 and len(content.runs) >= 3 and len(content.plan_files) == 1
     sizes = [c for c in content.comparisons if "frontier" in c.name]
     row = next(r for r in sizes[0].results.rows if r.learner == "ngram")
     # As the file has it.
@@ -50,7 +53,7 @@ def test_a_folder_passes_what_is_not_ours_and_names_what_is_broken(tmp_path):
     written(folder / ".hidden", good=RESULTS)
     content = Content()
     add_folder(content, folder)
-    assert len(content.comparisons) == 1 and len(content.claims) == 1 and content.passed == 3
+    assert len(content.comparisons) == 1 and len(content.claims) == 1 and len(content.passed) == 3
     ((name, why),) = content.refused
     assert name.endswith("broken.json") and why.startswith("results.rows[0].")
 
@@ -96,6 +99,19 @@ SOURCES = {
         convert.from_sizes,
     ),
     "claims": ([CLAIM], checked.parse_claims),
+    "tokens": (
+        json.loads((ROOT / "tests/data/tokens_eval.json").read_text("utf-8")),
+        scores.parse_squeezed,
+    ),
+    "concepts": (
+        json.loads((ROOT / "tests/data/concepts_eval.json").read_text("utf-8")),
+        scores.parse_retrievals,
+    ),
+    "runs": (RUNS, optimizers.parse_tasks),
+    "steps": (
+        json.loads((ROOT / "benchmarks/optim_speed/results.json").read_text("utf-8")),
+        optimizers.parse_step_times,
+    ),
     "validation": (
         json.loads((ROOT / "benchmarks/validation/results.json").read_text("utf-8")),
         lambda data: checked.parse_accuracy(data, "file"),
@@ -120,6 +136,33 @@ def test_what_cannot_be_is_refused_or_harmless(kind):
                 refused += 1
                 assert len(str(error)) < 500
     assert refused > 20
+
+
+def test_lines_of_runs_are_known_and_a_broken_line_is_named(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    text = "\n".join(map(json.dumps, RUNS[:3]))
+    path.write_text(text + "\n\n")
+    content = Content()
+    add_file(content, path)
+    assert content.read == [(str(path), "optimizers, runs of each")]
+    path.write_text(text[:-30])  # as a run leaves it that was stopped
+    with pytest.raises(ResultsError, match=r"line 3 of .*runs\.jsonl is not JSON") as error:
+        add_file(Content(), path)
+    assert "\n" not in str(error.value)
+    written(tmp_path, **{"other": 1})
+    (tmp_path / "events.jsonl").write_text('{"step": 1}\n')
+    content = Content()
+    add_folder(content, tmp_path)
+    assert len(content.passed) == 3 and not content.tasks
+
+
+def test_files_that_are_passed_over_are_named(tmp_path):
+    written(tmp_path, good=RESULTS, **{f"other{n:02}": n for n in range(70)})
+    content = Content()
+    add_folder(content, tmp_path)
+    (fold,) = [b for b in basis_section(content, ()).blocks if b.kind == "fold"]
+    names = [line[1] for line in fold.blocks[0].lines]
+    assert len(names) == 61 and names[0].endswith("other00.json") and names[-1] == "and 10 more"
 
 
 def test_not_a_number_is_refused_by_the_reader(tmp_path):

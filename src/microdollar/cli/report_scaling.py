@@ -35,7 +35,7 @@ def curves_of(content: "Content") -> None:
         try:
             groups, unit = _read_runs(path)
         except UsageError:
-            content.passed += 1
+            content.passed.append(str(path))
             continue
         runs |= groups
         panels.append(_runs_panel(path, groups, unit))

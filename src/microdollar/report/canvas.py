@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from microdollar.errors import MissingExtraError
-from microdollar.report.theme import INK, MUTED, PAPER, RULE
+from microdollar.report.theme import INK, MUTED, PAPER, RULE, STEP
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -113,6 +113,21 @@ def write(
         fontweight="bold" if bold else "normal",
         parse_math=False,
     )
+
+
+def leader(
+    figure: "Figure",
+    start: tuple[float, float],
+    end: tuple[float, float],
+    colour: str = STEP.light,
+) -> None:
+    """A thin line from a mark to its label, from and to CSS pixels from the lower left."""
+    from matplotlib.lines import Line2D
+
+    xs, ys = ([a / PIXELS_PER_INCH, b / PIXELS_PER_INCH] for a, b in zip(start, end, strict=True))
+    transform = figure.dpi_scale_trans
+    line = Line2D(xs, ys, color=colour, linewidth=0.8, transform=transform, zorder=0)
+    figure.add_artist(line)
 
 
 def legend(

@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING
 
 from microdollar.report import canvas
-from microdollar.report.canvas import NORMAL, PIXELS_PER_INCH
+from microdollar.report.canvas import NORMAL
 from microdollar.report.facts import (
     SECONDS,
     Measure,
@@ -244,8 +244,7 @@ def _label_points(
             continue
         colour = KIND_COLOUR[results.rows[point.row].kind].light
         if box.distance(x, y) > 16:
-            near_x, near_y = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))
-            _leader(figure, x, y, near_x, near_y)
+            canvas.leader(figure, (x, y), box.nearest(x, y))
         to_the_left = box.x1 <= x
         canvas.write(
             figure,
@@ -255,17 +254,3 @@ def _label_points(
             colour=colour,
             align="right" if to_the_left else "left" if box.x0 >= x else "center",
         )
-
-
-def _leader(figure: "Figure", x0: float, y0: float, x1: float, y1: float) -> None:
-    from matplotlib.lines import Line2D
-
-    line = Line2D(
-        [x0 / PIXELS_PER_INCH, x1 / PIXELS_PER_INCH],
-        [y0 / PIXELS_PER_INCH, y1 / PIXELS_PER_INCH],
-        color=STEP.light,
-        linewidth=0.8,
-        transform=figure.dpi_scale_trans,
-        zorder=0,
-    )
-    figure.add_artist(line)

@@ -43,7 +43,11 @@ class Box:
 
     def distance(self, x: float, y: float) -> float:
         """From a point to the nearest point of the rectangle."""
-        return math.hypot(max(self.x0 - x, 0, x - self.x1), max(self.y0 - y, 0, y - self.y1))
+        return math.dist((x, y), self.nearest(x, y))
+
+    def nearest(self, x: float, y: float) -> tuple[float, float]:
+        """The point of the rectangle that is nearest to a point."""
+        return min(max(x, self.x0), self.x1), min(max(y, self.y0), self.y1)
 
 
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))

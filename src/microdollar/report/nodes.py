@@ -30,6 +30,10 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
     Raises:
         ResultsError: if it can't be read, is too large or is not such JSON.
     """
+    return _parsed(_bytes(path), str(path))
+
+
+def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             text = file.read(MAX_FILE_BYTES + 1)
@@ -41,12 +45,29 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
         ) from error
     if len(text) > MAX_FILE_BYTES:
         raise ResultsError(f"{path} has more than {MAX_FILE_BYTES:,} bytes, so it is no results.")
+    return text
+
+
+def _parsed(text: bytes, name: str) -> Any:  # noqa: ANN401
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise ResultsError(f"{path} nests too deep to be results of microdollar.") from error
+        raise ResultsError(f"{name} nests too deep to be results of microdollar.") from error
     except ValueError as error:
-        raise ResultsError(f"{path} is not JSON ({error}). Run the comparison again.") from error
+        raise ResultsError(f"{name} is not JSON ({error}). Run what wrote it again.") from error
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """A file with a JSON value on each line, as ``read_json`` reads one.
+
+    Raises:
+        ResultsError: if it can't be read, is too large, or a line is not such JSON.
+    """
+    found = []
+    for number, line in enumerate(_bytes(path).splitlines(), 1):
+        if line.strip():
+            found.append(_parsed(line, f"line {number} of {path}"))
+    return found
 
 
 class Node:

@@ -21,12 +21,14 @@ from microdollar.report.sections.machines import (
     roofline_section,
     scaling_section,
 )
+from microdollar.report.sections.optimizers import optimizers_section
 from microdollar.report.sections.plans import memory_section, waterfall_section
 from microdollar.report.sections.predictions import (
     all_pairs,
     inside_text,
     predictions_section,
 )
+from microdollar.report.sections.scores import concepts_section, tokens_section
 from microdollar.report.sources import Content
 from microdollar.report.svg import compact
 from microdollar.report.theme import COLOURS
@@ -107,9 +109,12 @@ def _sections(content: Content, pairs: Sequence[Pair], progress: Progress) -> li
         ("predictions", lambda: predictions_section(content, pairs)),
         ("plans", lambda: waterfall_section(content.plans)),
         ("plans", lambda: memory_section(content.plans)),
+        ("optimizers", lambda: optimizers_section(content.tasks, content.step_times)),
         ("rooflines", lambda: roofline_section(content.rooflines)),
         ("laws", lambda: scaling_section(content.curves)),
         ("crossovers", lambda: crossover_section(content.crossovers)),
+        ("tokens", lambda: tokens_section(content.tokens)),
+        ("concepts", lambda: concepts_section(content.concepts)),
         ("claims", lambda: claims_section(content.claims)),
         ("comparisons", lambda: learners_section(content.comparisons)),
     ]

@@ -224,7 +224,8 @@ def _panel(
     for cluster, text, anchor, box in zip(clusters, said, anchors, placed, strict=True):
         if box is not None:
             colour = FAMILY_STYLE.get(cluster[0].family, _ELSE)[0].light
-            _lead(figure, anchor, box, colour)
+            if box.distance(*anchor) > _NEAR:
+                canvas.leader(figure, anchor, box.nearest(*anchor), colour)
             canvas.write(figure, box.x0, (box.y0 + box.y1) / 2, text, colour=colour, size=SMALL)
 
 
@@ -240,22 +241,6 @@ def _clusters(points: Sequence[RooflinePoint], where: "Pixels") -> list[list[Roo
         else:
             clusters.append([point])
     return clusters
-
-
-def _lead(figure: "Figure", mark: tuple[float, float], box: Box, colour: str) -> None:
-    """A thin line from a mark to a label that is not beside it."""
-    from matplotlib.lines import Line2D
-
-    if box.distance(*mark) <= _NEAR:
-        return
-    end = (min(max(mark[0], box.x0), box.x1), min(max(mark[1], box.y0), box.y1))
-    inch = canvas.PIXELS_PER_INCH
-    figure.add_artist(
-        Line2D(
-            [mark[0] / inch, end[0] / inch], [mark[1] / inch, end[1] / inch],
-            transform=figure.dpi_scale_trans, color=colour, linewidth=0.8, alpha=0.7,
-        )
-    )  # fmt: skip
 
 
 def _join(axes: "Axes", points: Sequence[RooflinePoint]) -> None:

@@ -148,7 +148,7 @@ def _draw(
     axes.set_xlim(min(sizes) / 1.3, max(sizes) * 1.3)
     for curve in panel.curves:
         _draw_curve(axes, curve)
-    ticks = _ticks(least / 1.03, most * 1.03)
+    ticks = round_ticks(least / 1.03, most * 1.03)
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_yticks([], minor=True)
     decades = _decades(min(sizes) / 1.3, max(sizes) * 1.3)
@@ -214,9 +214,9 @@ def _name(figure: "Figure", axes: "Axes", curves: Sequence[Curve], names: float)
         )
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round losses between two, at most eight."""
-    for step in (0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0):
+def round_ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two, at most eight."""
+    for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0):
         first = -(-low // step)
         found = [step * (first + i) for i in range(int(high / step - first) + 1)]
         if len(found) <= 8:

@@ -1,7 +1,7 @@
 """Which files a report is made from: each is known by what is in it, whatever its name."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,17 @@ from microdollar.estimator.limits.roofline import Ceiling, RooflinePoint
 from microdollar.ledger import Record
 from microdollar.report import checked
 from microdollar.report.convert import from_sizes
-from microdollar.report.nodes import MAX_FILE_BYTES, ResultsError, check_size, read_json
+from microdollar.report.nodes import (
+    MAX_FILE_BYTES,
+    ResultsError,
+    check_size,
+    read_json,
+    read_json_lines,
+)
+from microdollar.report.optimizers import StepTimes, Task, parse_step_times, parse_tasks
 from microdollar.report.scaling import Panel
 from microdollar.report.schema import Results, parse_results
+from microdollar.report.scores import Retrievals, Squeezed, parse_retrievals, parse_squeezed
 from microdollar.report.study import as_comparison
 
 Json = Mapping[str, Any]
@@ -24,9 +32,12 @@ COMMANDS = {
     "comparisons": "microdollar demo, or microdollar compare CORPUS --out DIR",
     "predictions": "microdollar compare CORPUS --out DIR, or any command that fills the ledger",
     "plans": "microdollar report --plan NAME, or microdollar estimate MODEL --json",
+    "optimizers": "python benchmarks/optim/run.py FILE run, in a checkout",
     "rooflines": "microdollar limits --roofline roof.svg --measure 50k --json",
     "laws": "microdollar scaling fit RUNS.csv -o LAW.json",
     "crossovers": "microdollar crossover --json",
+    "tokens": "microdollar tokens eval FILE --json",
+    "concepts": "microdollar concepts eval FILE --json",
     "claims": "microdollar report --claims",
 }
 """What makes the source of each part of the page."""
@@ -62,13 +73,18 @@ class Content:
     """TOML files, for ``plans``."""
     curves: list[Panel] = field(default_factory=list)
     crossovers: list[Json] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    """Optimizers at equal tuning effort."""
+    step_times: list[StepTimes] = field(default_factory=list)
+    tokens: list[Squeezed] = field(default_factory=list)
+    concepts: list[Retrievals] = field(default_factory=list)
     claims: list[checked.Claim] = field(default_factory=list)
     read: list[tuple[str, str]] = field(default_factory=list)
     """File, and what it is."""
     refused: list[tuple[str, str]] = field(default_factory=list)
     """File, and why it could not be read."""
-    passed: int = 0
-    """Files of a folder that are none of ours."""
+    passed: list[str] = field(default_factory=list)
+    """Files of a folder that hold nothing for a page."""
 
 
 def of_results(data: Json, name: str = "results.json") -> Content:
@@ -92,15 +108,16 @@ def add_file(content: Content, path: Path) -> None:
     if path.suffix.casefold() in (".csv", ".toml"):
         (content.runs if path.suffix.casefold() == ".csv" else content.plan_files).append(path)
         return
-    data = read_json(path)
+    data = _read(path)
     try:
         check_size(data)
         kind = _kind(data)
         if kind is None:
             raise ResultsError(
                 "it is no results of microdollar that a page is made from: compare, experiments, "
-                "crossover, limits --roofline, scaling fit, estimate, validate or claims, each "
-                "with --json, or a CSV file of runs."
+                "crossover, limits --roofline, scaling fit, estimate, validate, tokens eval, "
+                "concepts eval or claims, each with --json, runs of optimizers line by line, or a "
+                "CSV file of runs."
             )
         what, add = _KINDS[kind]
         add(content, data, name)
@@ -121,11 +138,12 @@ def add_folder(content: Content, folder: Path) -> None:
         if number >= MAX_FILES:
             raise ResultsError(f"{folder} holds more than {MAX_FILES:,} files. Name one within it.")
         try:
-            known = path.suffix.casefold() != ".json" or _kind(read_json(path)) is not None
+            listed = path.suffix.casefold() not in (".json", ".jsonl")
+            known = listed or _kind(_read(path)) is not None
         except ResultsError:
             known = False
         if not known:
-            content.passed += 1
+            content.passed.append(str(path))
             continue
         try:
             add_file(content, path)
@@ -133,12 +151,16 @@ def add_folder(content: Content, folder: Path) -> None:
             content.refused.append((str(path), str(error).removeprefix(f"{path}: ")))
 
 
+def _read(path: Path) -> Any:  # noqa: ANN401
+    return (read_json_lines if path.suffix.casefold() == ".jsonl" else read_json)(path)
+
+
 def _files(folder: Path) -> Iterator[Path]:
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(n for n in folders if n not in _SKIPPED and not n.startswith("."))
         for name in sorted(files):
             path = Path(here) / name
-            ours = path.suffix.casefold() in (".json", ".csv", ".toml")
+            ours = path.suffix.casefold() in (".json", ".jsonl", ".csv", ".toml")
             if ours and path.is_file() and path.stat().st_size <= MAX_FILE_BYTES:
                 yield path
 
@@ -153,24 +175,38 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "plan": ("step_breakdown", "memory_bytes", "model"),
     "splits": ("splits",),
     "groups": ("groups", "fitted_on"),
+    "tokens": ("rows", "reconstructor", "differences"),
+    "concepts": ("models", "gain_over_best_training_free", "encoder"),
+    "steps": ("runs", "machine"),
 }
-"""Keys by which an object is known."""
+"""Keys by which an object is known; the first is what it is a list of."""
+_ROW_KEYS: dict[str, tuple[str, ...]] = {
+    "steps": ("threads", "type", "rows"),
+    "claims": ("verdict",),
+    "tasks": ("task", "optimizer", "lr", "state_bytes"),
+}
+"""Keys of the objects in a list."""
 
 
 def _kind(data: object) -> str | None:
     if isinstance(data, list):
-        known = bool(data) and all(isinstance(row, dict) and "verdict" in row for row in data)
-        return "claims" if known else None
+        return next((kind for kind in ("claims", "tasks") if _listed(data, kind)), None)
     if not isinstance(data, dict):
         return None
     for kind, keys in _KEYS.items():
         # The first is what it is a list of; of laws it may be an object by name.
         first = data.get(keys[0])
         items = list(first.values()) if isinstance(first, dict) else first
-        listed = isinstance(items, list) and all(isinstance(item, dict) for item in items)
+        listed = isinstance(items, list) and (not items or _listed(items, kind))
         if (listed or kind == "roofline") and all(data.get(key) is not None for key in keys):
             return kind if isinstance(first, list) or kind in ("roofline", "laws") else None
     return None
+
+
+def _listed(items: Sequence[object], kind: str) -> bool:
+    """Whether it is a list of objects that have the keys of that kind."""
+    keys = _ROW_KEYS.get(kind, ())
+    return bool(items) and all(isinstance(i, dict) and all(k in i for k in keys) for i in items)
 
 
 def _add_comparison(content: Content, data: Json, name: str) -> None:
@@ -213,6 +249,22 @@ def _add_splits(content: Content, data: Json, name: str) -> None:
     content.accuracy += checked.parse_accuracy(data, name)
 
 
+def _add_tasks(content: Content, data: Any, _: str) -> None:  # noqa: ANN401
+    content.tasks += parse_tasks(data)
+
+
+def _add_steps(content: Content, data: Json, _: str) -> None:
+    content.step_times += parse_step_times(data)
+
+
+def _add_tokens(content: Content, data: Json, _: str) -> None:
+    content.tokens.append(parse_squeezed(data))
+
+
+def _add_concepts(content: Content, data: Json, _: str) -> None:
+    content.concepts.append(parse_retrievals(data))
+
+
 def _add_claims(content: Content, data: Any, _: str) -> None:  # noqa: ANN401
     content.claims += checked.parse_claims(data)
 
@@ -227,5 +279,9 @@ _KINDS: dict[str, tuple[str, Callable[[Content, Any, str], None]]] = {
     "plan": ("what a plan will cost", _add_plan),
     "splits": ("errors on published runs", _add_splits),
     "groups": ("errors on published runs", _add_splits),
+    "tasks": ("optimizers, runs of each", _add_tasks),
+    "steps": ("optimizers, time of a step", _add_steps),
+    "tokens": ("tokens kept, by method", _add_tokens),
+    "concepts": ("sentence vectors", _add_concepts),
     "claims": ("claims with their verdicts", _add_claims),
 }

@@ -17,6 +17,9 @@ Rows = Sequence[Mapping[str, Any]]
 _WIDTH, _LEFT, _GAP, _NAMES, _TOP, _BELOW = 480.0, 40.0, 20.0, 190.0, 56.0, 52.0
 _LINE = 15.0
 """Least pixels from the middle of a name to that of the next."""
+_LONG = 180.0
+"""CSS pixels that the words below the axis need in full."""
+_TITLE = "Bits that a dropped token takes to read back, against the part that is kept"
 
 
 def rate_distortion(panels: Mapping[str, Rows]) -> str:
@@ -33,26 +36,58 @@ def rate_distortion(panels: Mapping[str, Rows]) -> str:
     height = max(260.0, most * _LINE + 10) + _TOP + _BELOW
     figure = canvas.new_figure(max(len(found), 1) * (_WIDTH + _GAP) - _GAP, height)
     for number, (title, lines) in enumerate(found.items()):
-        left = number * (_WIDTH + _GAP)
-        canvas.write(figure, left, height - 12, title, bold=True, size=NORMAL)
-        canvas.write(
-            figure, left, height - 32, "Bits a dropped token takes to read back",
-            colour=MUTED.light, size=SMALL,
-        )  # fmt: skip
-        axes = canvas.panel(
-            figure, left + _LEFT, _BELOW, _WIDTH - _LEFT - _NAMES, height - _TOP - _BELOW
-        )
-        _draw(figure, axes, lines)
-        middle = left + _LEFT + (_WIDTH - _LEFT - _NAMES) / 2
-        canvas.write(figure, middle, 14, "Part of the tokens that is kept", align="center",
-                     colour=MUTED.light, size=SMALL)  # fmt: skip
+        _place(figure, title, lines, number * (_WIDTH + _GAP), (_WIDTH, height), _NAMES)
     svg = inline_svg(
         figure,
         name="squeeze-bits",
-        title="Bits that a dropped token takes to read back, against the part that is kept",
+        title=_TITLE,
         description="; ".join(f"{title}: {_said(lines)}" for title, lines in found.items()),
     )
     return standalone_svg(svg)
+
+
+def squeeze_panel(title: str, rows: Rows, *, width: float, names: float, name: str) -> str:
+    """One panel as an SVG element.
+
+    Args:
+        title: of the panel.
+        rows: as for ``rate_distortion``.
+        width: CSS pixels.
+        names: of these, for the names of the scorers.
+        name: prefix of ids.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
+    lines = _lines(rows)
+    size = (width, max(200.0, len(lines) * _LINE + 10) + _TOP + _BELOW)
+    figure = canvas.new_figure(*size)
+    _place(figure, title, lines, 0.0, size, names)
+    return inline_svg(figure, name=name, title=f"{title}: {_TITLE}", description=_said(lines))
+
+
+def _place(
+    figure: "Figure",
+    title: str,
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    left: float,
+    size: tuple[float, float],
+    names: float,
+) -> None:
+    """A panel from a left edge on, so wide and high."""
+    width, height = size
+    title = canvas.shortened(figure, title, NORMAL, width - 4)
+    canvas.write(figure, left, height - 12, title, bold=True, size=NORMAL)
+    canvas.write(
+        figure, left, height - 32, "Bits a dropped token takes to read back",
+        colour=MUTED.light, size=SMALL,
+    )  # fmt: skip
+    across = width - _LEFT - names
+    axes = canvas.panel(figure, left + _LEFT, _BELOW, across, height - _TOP - _BELOW)
+    _draw(figure, axes, lines, names)
+    below = "Part of the tokens that is kept" if across > _LONG else "part kept"
+    canvas.write(figure, left + _LEFT + across / 2, 14, below, align="center",
+                 colour=MUTED.light, size=SMALL)  # fmt: skip
 
 
 def _lines(rows: Rows) -> dict[str, list[tuple[float, float]]]:
@@ -75,7 +110,10 @@ def _colour(scorer: str) -> Colour:
 
 
 def _draw(
-    figure: "Figure", axes: "Axes", lines: Mapping[str, Sequence[tuple[float, float]]]
+    figure: "Figure",
+    axes: "Axes",
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    names: float,
 ) -> None:
     ratios = sorted({ratio for points in lines.values() for ratio, _ in points})
     every = [bits for points in lines.values() for _, bits in points]
@@ -109,7 +147,7 @@ def _draw(
     for (name, points), (x, y), place in zip(lines.items(), ends, heights, strict=True):
         colour = _colour(name)
         text = f"{points[-1][1]:.2f} {name}"
-        text = canvas.shortened(figure, text, SMALL, _NAMES - 26)
+        text = canvas.shortened(figure, text, SMALL, names - 26)
         canvas.write(figure, (right + 20) * pixels, place * pixels, text, colour=colour.light,
                      size=SMALL, bold=colour is TRAINED)  # fmt: skip
         axes.plot(

@@ -20,17 +20,22 @@ CONVENTIONS = (
     "what the computation allocates; process memory is the peak of the whole process.",
     "Money is the price of the machine over that time; energy is that of the machine over that "
     "time.",
-    "Intervals are 80 % intervals. A number that could not be had is a dash with its reason; "
-    "missing is never zero.",
+    "Intervals are 80 % intervals where no other part is named. A number that could not be had is "
+    "a dash with its reason; missing is never zero.",
     "k, M, G, T are powers of 1,000. 1 µ$ is a millionth of a dollar.",
 )
+_MOST_PASSED = 60
+"""Files that are named; the others are counted."""
 _PARTS = {
     "comparisons": "Quality against dollars, every learner",
     "predictions": "Predicted against measured",
     "plans": "Cost of a plan, memory of each optimizer",
+    "optimizers": "Loss and state of optimizers, as measured",
     "rooflines": "Roofline",
     "laws": "Scaling",
     "crossovers": "Crossover",
+    "tokens": "Keeping a part of the tokens",
+    "concepts": "The next sentence as a vector",
     "claims": "Claims",
 }
 """Parts of the page by the source that they need, in the order of ``COMMANDS``."""
@@ -82,8 +87,16 @@ def basis_section(content: Content, drawn: Collection[str]) -> Section:
         blocks.append(Bullets(head="Not on this page", lines=absent, aside=True))
     says = ["Every number is from the files that are named here; nothing was typed in."]
     if content.passed:
-        files = "files" if content.passed > 1 else "file"
-        says.append(f"{content.passed:,} other {files} of the folder hold nothing for this page.")
+        alone = len(content.passed) == 1
+        says.append(
+            f"{len(content.passed):,} other {'file' if alone else 'files'} of the folder "
+            f"{'holds' if alone else 'hold'} nothing that this page draws."
+        )
+        names = [("", name, "") for name in content.passed[:_MOST_PASSED]]
+        left = len(content.passed) - len(names)
+        names += [("", f"and {left:,} more", "")] if left else []
+        listed = Bullets(head="", lines=tuple(names))
+        blocks.append(Fold(summary="Files that were passed over", blocks=(listed,)))
     return Section(
         key="assumptions", title="What this rests on", says=tuple(says), blocks=tuple(blocks)
     )

@@ -58,6 +58,23 @@ def test_any_change_is_read_or_refused(data):
             assert isinstance(value, str | Interval)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("169.5", "9" * 400),
+        ("169.5", "9" * 5000),
+        ("169.5", "NaN"),
+        ("169.5", "true"),
+        ("0.25", "Infinity"),
+        ('"no GPU"', "[" * 100_000),
+    ],
+)
+def test_numbers_that_are_none_are_refused(written, old, new):
+    assert written.count(old) == 1
+    with pytest.raises(SpecError, match=r"x\.json is no record"):
+        read_record(written.replace(old, new), "x.json")
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_slow_experiment_is_recorded_with_its_code(name):
     experiment = EXPERIMENTS[name]

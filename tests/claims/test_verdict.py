@@ -130,6 +130,58 @@ def test_wrong_claims_are_refused():
         claim(to=1.0)
 
 
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"tolerance": bad} for bad in (-0.1, NAN, INF)),
+        *({"absolute": bad} for bad in (-1.0, NAN, INF)),
+        *({"factor": bad} for bad in (0.0, 0.5, -2.0, NAN, INF)),
+        *({"published": bad} for bad in (NAN, INF, -INF)),
+        *({"to": bad} for bad in (NAN, INF)),
+    ],
+)
+def test_a_tolerance_or_a_number_that_is_none_is_refused(changes):
+    with pytest.raises(SpecError, match="d/1/x"):
+        claim(**changes)
+
+
+ANY = st.floats(allow_nan=False, allow_infinity=False)
+SLACK = st.sampled_from([0.0, 0.05, 1.0])
+
+
+@given(data=st.data())
+def test_whatever_is_found_the_verdict_is_one_and_the_same(data):
+    draw = data.draw
+    first, last = sorted((draw(ANY), draw(ANY)))
+    stated = claim(
+        published=first,
+        to=draw(st.sampled_from([None, last])),
+        unit=draw(st.sampled_from(["", "%", "MB", "us", "MWh"])),
+        at=draw(st.sampled_from(["equal", "least", "most"])),
+        tolerance=draw(SLACK),
+        absolute=draw(SLACK),
+        factor=draw(st.sampled_from([1.0, 2.0, 1e308])),
+    )
+    low, value, high = sorted(draw(st.tuples(ANY, ANY, ANY)))
+    finding = found(
+        ours=draw(st.sampled_from([None, Interval(value=value, low=low, high=high)])),
+        own=draw(st.none() | ANY),
+        reason=draw(st.sampled_from(["", "no GPU"])),
+        readings=draw(st.lists(st.builds(Reading, condition=st.just("c"), value=ANY), max_size=2)),
+        kept=draw(st.none() | st.builds(kept, ANY, bound=ANY)),
+    )
+    checked = judge(stated, finding)
+    assert checked.verdict in VERDICTS
+    assert judge(stated, finding) == checked
+    if checked.verdict == "doesn't replicate":
+        assert not stated.meets(low, high)
+    if checked.verdict == "can't be checked here":
+        assert finding.ours is None
+
+
 def test_json_is_in_the_unit_of_the_claim():
     finding = found(ours=Interval(value=9e6, low=8e6, high=2e7), own=10e6, kept=kept(7e6))
     said = judge(claim(unit="MB"), finding).to_json()

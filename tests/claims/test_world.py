@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from microdollar.claims import world as world_module
-from microdollar.claims.experiments import EXPERIMENTS, Experiment
+from microdollar.claims.experiments import EXPERIMENTS, Context, Experiment
+from microdollar.claims.experiments.parts import kept
 from microdollar.claims.world import World
 from microdollar.errors import MissingExtraError, UnknownNameError
 from microdollar.learn.corpus import Corpus
@@ -45,11 +46,24 @@ def test_a_kept_record_is_not_measured_again(counted, tmp_path):
     assert counted[0].folder.is_dir()
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"schema_version": 2}', "\0"])
+DEEP = "[" * 100_000
+DAMAGE = ["", "{", "[]", '{"schema_version": 2}', "\0", DEEP]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_record_is_measured_again(counted, tmp_path, damage):
     all_of(tmp_path).names(["slow"])
     (tmp_path / "slow.json").write_text(damage)
     assert all_of(tmp_path).names(["slow"])[0]["times"].value == 2.0
+
+
+@pytest.mark.parametrize("damage", [*DAMAGE, '{"x": "1"}', '{"x": NaN}', f'{{"x": {"9" * 400}}}'])
+def test_a_damaged_part_is_found_again(tmp_path, damage):
+    context = Context(folder=tmp_path)
+    assert kept(context, "part", lambda: {"x": 1.0}) == {"x": 1.0}
+    (tmp_path / "part.json").write_text(damage)
+    assert kept(context, "part", lambda: {"x": 2.0}) == {"x": 2.0}
+    assert kept(context, "part", lambda: {"x": 3.0}) == {"x": 2.0}
 
 
 def test_another_seed_or_corpus_is_another_measurement(counted, tmp_path):

@@ -36,6 +36,8 @@ def test_only_one_verdict(capsys):
     [
         (["--document", "training-tme"], "training-time"),
         (["--verdict", "hold"], "holds"),
+        (["--document", ""], "unknown document ''"),
+        (["--verdict", ""], "unknown verdict ''"),
         (["--run", "some"], "some"),
         (["--run", "all", "--corpus", "nowhere.txt"], "nowhere.txt"),
         (["--run", "all", "--corpus", "short.txt"], "short.txt has 3 bytes"),

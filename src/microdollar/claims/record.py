@@ -63,9 +63,17 @@ def read_record(text: str, where: str) -> Record:
         texts = (record.experiment, record.key, record.created_at, record.machine, record.command)
         if not all(isinstance(one, str) for one in (*texts, record.commit)):
             raise TypeError("a field is no text")
-        if isinstance(record.seconds, bool) or not isinstance(record.seconds, int | float):
+        if not _is_number(record.seconds):
             raise TypeError("seconds is no number")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    # Deep nesting ends in a RecursionError, a whole number of many digits in an OverflowError.
+    except (
+        AttributeError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise SpecError(
             f"{where} is no record of an experiment ({error!s:.80}). Delete it and run again."
         ) from None
@@ -78,13 +86,13 @@ def _value(found: object) -> Interval | str:
     if not isinstance(found, dict):
         raise TypeError("a value is neither a number nor a reason")
     interval = Interval(**found)
-    numbers = (interval.value, interval.low, interval.high)
-    if not all(
-        isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one)
-        for one in numbers
-    ):
+    if not all(map(_is_number, (interval.value, interval.low, interval.high))):
         raise ValueError("a value is not finite")
     return interval
+
+
+def _is_number(found: object) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
 
 
 def recorded(experiment: str) -> Record | None:

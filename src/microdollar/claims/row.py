@@ -1,5 +1,6 @@
 """One statement with a number, and what was found beside it."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -55,6 +56,14 @@ class Claim:
             )
         if self.at not in get_args(At) or not set(self.needs) <= set(get_args(Need)):
             raise SpecError(f"claim {self.id}: at {self.at!r:.20}, needs {self.needs!r:.60}.")
+        slack = (self.tolerance, self.absolute, self.factor - 1)
+        if not all(0 <= one < math.inf for one in slack):
+            raise SpecError(
+                f"claim {self.id}: tolerance {self.tolerance}, absolute {self.absolute}, factor "
+                f"{self.factor}. Accepted: numbers from 0, and a factor from 1."
+            )
+        if not math.isfinite(self.published) or not math.isfinite(self.to or 0.0):
+            raise SpecError(f"claim {self.id}: what is published is not finite.")
         if self.to is not None and self.to < self.published:
             raise SpecError(f"claim {self.id}: {self.published} to {self.to} is no range.")
 

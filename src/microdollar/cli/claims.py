@@ -55,8 +55,10 @@ def claims(
     from microdollar.claims.world import World
     from microdollar.files import require_writable
 
-    names = [_known(document, list(DOCUMENTS), "document")] if document else list(DOCUMENTS)
-    only = _known(verdict, list(VERDICTS), "verdict") if verdict else None
+    names = list(DOCUMENTS)
+    if document is not None:
+        names = [_known(document, names, "document")]
+    only = None if verdict is None else _known(verdict, VERDICTS, "verdict")
     command = shlex.join(["microdollar", *sys.argv[1:]])
     with Bar(quiet=as_json) as progress:
         world = World(command=command, progress=progress)

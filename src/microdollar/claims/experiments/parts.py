@@ -29,7 +29,7 @@ def kept(context: Context, name: str, find: Callable[[], Part]) -> Part:
         found = json.loads(path.read_text("utf-8"))
         if found and all(isinstance(one, float) and math.isfinite(one) for one in found.values()):
             return dict(found)
-    except (OSError, UnicodeError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         pass
     made = {key: float(value) for key, value in find().items()}
     context.folder.mkdir(parents=True, exist_ok=True)

@@ -91,10 +91,14 @@ def this_device(
                 "Type: microdollar calibrate"
             )
         _require_writable(machine)
+
+    def told(done: float, total: float, label: str) -> None:
+        progress(done, total, f"measuring this machine, once: {label}")
+
     if rates is None:
-        rates = calibrate(progress)
+        rates = calibrate(told)
     if operators and rates.torch_operators is None:
-        rates = replace(rates, torch_operators=measure_operators(progress))
+        rates = replace(rates, torch_operators=measure_operators(told))
     if missing:
         save_rates(machine, rates)
     return device_of(machine, rates)

@@ -68,7 +68,8 @@ def measure_operators(progress: Report = lambda done, total, label: None) -> Ope
     try:
         for done, (number, threads) in enumerate(passes):
             torch.set_num_threads(threads)
-            label = f"operators on {threads} threads, pass {number + 1}"
+            cores = "1 thread" if threads == 1 else f"{threads} threads"
+            label = f"torch's operators on {cores}, pass {number + 1}"
             progress(done, len(passes), label)
             for phase, taken in _call_seconds().items():
                 calls.setdefault(f"{threads}/{phase}", []).append(taken)

@@ -1,7 +1,7 @@
 """A document's claims about a plan, held against our own numbers and against its own sums.
 
 No verdict is typed: each follows from a number and a tolerance. A claim *holds* if ours is within
-``TOLERANCE`` of it; it is *within the interval* if our 80 % interval contains it. Its own sum
+``TOLERANCE`` of it; it is *within the interval* if a number in our 80 % interval is. Its own sum
 *adds up* if it is within ``TOLERANCE`` of what the document says it is, or rounds to it at the
 digits that the document prints.
 """
@@ -153,7 +153,8 @@ def _verdict(ours: Known | None, claimed: float) -> Verdict:
         return "unknown"
     if _near(ours.value, claimed):
         return "holds"
-    return "within the interval" if ours.low <= claimed <= ours.high else "does not hold"
+    nearest = min(max(claimed, ours.low), ours.high)
+    return "within the interval" if _near(nearest, claimed) else "does not hold"
 
 
 def changed(plan: AnyPlan, changes: Mapping[str, Any]) -> AnyPlan:

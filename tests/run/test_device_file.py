@@ -10,6 +10,7 @@ from microdollar.errors import CannotEstimateError, MicrodollarError, UnknownNam
 from microdollar.measure.machine import Machine, describe
 from microdollar.run import device as module
 from microdollar.run.device import (
+    Report,
     device_of,
     find_device,
     has_calibration,
@@ -121,19 +122,23 @@ def test_a_failed_write_leaves_the_old_calibration(monkeypatch: pytest.MonkeyPat
 
 
 def test_this_machine_is_calibrated_once(monkeypatch: pytest.MonkeyPatch):
-    calls: list[object] = []
+    said: list[str] = []
 
-    def fake(progress: object) -> Rates:
-        calls.append(progress)
+    def fake(progress: Report) -> Rates:
+        progress(0.0, 1.0, "products")
         return RATES
 
     monkeypatch.setattr("microdollar.measure.machine.calibrate", fake)
     assert not has_calibration()
     with pytest.raises(CannotEstimateError, match="microdollar calibrate"):
         this_device(calibrate_if_missing=False, progress=quiet)
-    first = this_device(calibrate_if_missing=True, progress=quiet)
-    assert first == this_device(calibrate_if_missing=True, progress=quiet)
-    assert calls == [quiet]
+
+    def told(_done: float, _total: float, label: str) -> None:
+        said.append(label)
+
+    first = this_device(calibrate_if_missing=True, progress=told)
+    assert first == this_device(calibrate_if_missing=True, progress=told)
+    assert said == ["measuring this machine, once: products"]
     assert has_calibration()
     assert first.rates == RATES
     assert first.cores == describe().cores

@@ -12,7 +12,7 @@ _INTRODUCTION = """\
 The document on weight construction asks whether all 82,304 parameters of a recurrent network can
 be derived from the statistics of its data. These are its experiments, run again on the first bytes
 of `{name}`: as many as the document used, and more, to see what the small sample hid. Each number
-is on the bytes that were used and, after the stroke, on the bytes that follow them and were not:
+is on the bytes that were used and, after the slash, on the bytes that follow them and were not:
 {held}.
 
 Everything here is computed from `results.json`, which
@@ -35,7 +35,7 @@ it, on the longest slice shown: operations by formula, seconds predicted from th
 dollars for the seconds measured at {price}.
 """
 _NOTES = {
-    "weights": "Pearson's r of a prediction with the trained weights; after the stroke with "
+    "weights": "Pearson's r of a prediction with the trained weights; after the slash with "
     "statistics of held-out bytes. R² is r². Boolean influence is computed through the trained "
     "W_h, and the PMI-based prediction through the trained W_y: partly circular.",
     "substitution": "Estimates take their scale from the trained weights, as the published "
@@ -118,6 +118,11 @@ def _comparisons(results: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "## What the document concludes"
     yield ""
+    yield (
+        "Whether each sentence is so, on the bytes used and on those held out. In brackets: bits per "
+        "byte of what the sentence says is better, and of what it says is worse."
+    )
+    yield ""
     heads = [f"{int(piece):,} bytes" for piece in slices]
     yield f"| sentence | section | {' | '.join(heads)} |"
     yield "|---|---|" + "---|" * len(slices)
@@ -134,7 +139,7 @@ def _so(parts: Mapping[str, Any] | None) -> str:
         found = parts[part]
         if found is not None:
             answer = "yes" if found["so"] else "no"
-            words.append(f"{answer} {name} ({found['lower']:.2f}, {found['higher']:.2f})")
+            words.append(f"{name}: {answer} ({found['lower']:.2f}, {found['higher']:.2f})")
     return "; ".join(words) or "–"
 
 

@@ -15,7 +15,6 @@ from microdollar.errors import SpecError
 Source = Callable[[str, World], Iterator[tuple[Claim, Finding]]]
 SOURCES: tuple[Source, ...] = (table_rows, plan_rows, limit_rows, study_rows)
 """Each gives the rows of a document."""
-_ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 
 def check_claims(documents: Sequence[str], world: World) -> tuple[Checked, ...]:
@@ -32,7 +31,7 @@ def check_claims(documents: Sequence[str], world: World) -> tuple[Checked, ...]:
     for number, document in enumerate(documents, 1):
         world.progress(number, len(documents) + 1, DOCUMENTS[document].title)
         rows = _each_once([row for source in SOURCES for row in source(document, world)])
-        rows.sort(key=lambda row: _place(row[0].section))
+        rows.sort(key=lambda row: DOCUMENTS[document].place(row[0].section))
         checked += [judge(claim, finding) for claim, finding in rows]
     seen: set[str] = set()
     for one in checked:
@@ -52,16 +51,3 @@ def _each_once(rows: list[tuple[Claim, Finding]]) -> list[tuple[Claim, Finding]]
     if missing := sorted(replaced - {claim.id for claim, _ in rows}):
         raise SpecError(f"a claim replaces {missing[0]!r:.80}, which no source has.")
     return [row for row in rows if row[0].id not in replaced]
-
-
-def _place(section: str) -> list[tuple[int, str]]:
-    """Sections in reading order: 2 before 10, 6 before 6b, V before 6.1."""
-    found = []
-    for part in section.replace(",", ".").split("."):
-        name = part.strip()
-        if name in _ROMAN:
-            name = str(_ROMAN.index(name) + 1)
-        letters = name.lstrip("0123456789")
-        digits = name.removesuffix(letters)
-        found.append((int(digits or 10_000), letters))
-    return found

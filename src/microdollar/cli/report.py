@@ -45,10 +45,10 @@ def report(
     """Write one HTML page that opens without a network, from SOURCES.
 
     Each of SOURCES is what compare, demo, experiments, crossover, limits --roofline, scaling fit,
-    estimate, validate or claims wrote with --json, a CSV file of runs, a TOML plan, or a folder
-    that is searched for them. Without any: results.json or demo/results.json here. The page has
-    what these hold; its last lines say what is missing and which command makes it. Its path is
-    printed.
+    estimate, validate, tokens eval, concepts eval or claims wrote with --json, a CSV file of runs,
+    runs of optimizers line by line, a TOML plan, or a folder that is searched for them. Without
+    any: results.json or demo/results.json here. The page has what these hold; its last lines say
+    what is missing and which command makes it. Its path is printed.
 
     \b
     Examples:

@@ -215,12 +215,23 @@ def _name(figure: "Figure", axes: "Axes", curves: Sequence[Curve], names: float)
 
 
 def round_ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two, at most eight."""
-    for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0):
-        first = -(-low // step)
-        found = [step * (first + i) for i in range(int(high / step - first) + 1)]
-        if len(found) <= 8:
-            return [round(tick, 4) for tick in found if low <= tick <= high]
+    """Round numbers between two, at most eight.
+
+    Args:
+        low: above zero.
+        high: above ``low``.
+
+    Examples:
+        >>> round_ticks(1.9, 2.6)
+        [1.9, 2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6]
+        >>> round_ticks(0.0012, 0.0049)
+        [0.0015, 0.002, 0.0025, 0.003, 0.0035, 0.004, 0.0045]
+    """
+    least = 10.0 ** (math.floor(math.log10(high - low)) - 1)
+    for step in (least * factor for factor in (1, 2, 2.5, 5, 10, 20, 25, 50)):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < 8:
+            return [float(f"{step * number:.12g}") for number in range(first, last + 1)]
     return [low, high]
 
 

@@ -121,7 +121,7 @@ def parse_retrievals(data: Mapping[str, Any]) -> Retrievals:
     models = [
         Retrieval(
             name=node.text("name"),
-            mrr=node.positive("mrr"),
+            mrr=_part(node, "mrr"),
             low=_part(node, "mrr_low"),
             high=_part(node, "mrr_high"),
             r1=_part(node, "r1"),

@@ -28,6 +28,9 @@ WIDE, NARROW = 512.0, 350.0
 MIDDLE = 410.0
 """A drawing that serves both."""
 
+MOST_DRAWINGS = 8
+"""Of one kind on a page; beyond, only the table has them, as the page would grow without bound."""
+
 Roofline = tuple[str, Sequence[Ceiling], Sequence[RooflinePoint]]
 Json = Mapping[str, Any]
 

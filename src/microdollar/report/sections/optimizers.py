@@ -7,7 +7,7 @@ from microdollar.report.blocks import Block, Bullets, Cell, Drawing, Picture, Se
 from microdollar.report.dots import Dot, Field, dots_panel
 from microdollar.report.legend import svg_mark
 from microdollar.report.optimizers import BASE, StepTimes, Task, Tuned
-from microdollar.report.sections.machines import NARROW, WIDE
+from microdollar.report.sections.machines import MIDDLE, MOST_DRAWINGS, NARROW, WIDE
 from microdollar.report.theme import COMPRESSOR, COUNTED, INK, MUTED, TRAINED, Colour
 from microdollar.units import format_seconds
 
@@ -86,9 +86,10 @@ def _drawn(one: Tuned) -> bool:
     return bool(one.mean and one.state_bytes_per_parameter)
 
 
-def _losses(tasks: Sequence[Task]) -> Picture:
+def _losses(tasks: Sequence[Task]) -> Picture | Table:
+    """The figure, or its table alone if there is nothing to draw."""
     drawings = []
-    for number, task in enumerate(tasks):
+    for number, task in enumerate(tasks[:MOST_DRAWINGS]):
         dots = []
         for one in filter(_drawn, task.optimizers):
             colour, marker = _ORIGINS.get(one.origin, _ELSE)
@@ -117,46 +118,46 @@ def _losses(tasks: Sequence[Task]) -> Picture:
                 f"{dot.name} {dot.y:.4g} nats with {dot.x:.3g} bytes" for dot in dots
             ),
         )
-        drawings.append(_drawing(field, f"optimizers-{number}"))
+        wide, narrow = (
+            dots_panel(field, width=width, name=f"optimizers-{number}-{width:.0f}")
+            for width in (WIDE, NARROW)
+        )
+        drawings.append(Drawing(wide=wide, narrow=narrow))
+    table = _table(tasks)
+    if not drawings:
+        return table
     origins = dict.fromkeys(one.origin for task in tasks for one in task.optimizers)
+    marks = {name: _ORIGINS.get(name, _ELSE) for name in origins}
     return Picture(
         drawings=tuple(drawings),
         columns=2,
-        legend=tuple((svg_mark(m, c), name) for name in origins
-                     for c, m in [_ORIGINS.get(name, _ELSE)]),
+        legend=tuple((svg_mark(marker, colour), name) for name, (colour, marker) in marks.items()),
         caption=f"Left and low is better; both axes are logarithmic. The dashed line is {BASE}'s "
         "loss, a line through a mark one standard deviation over seeds to each side. A name that "
         "has no room stands in the table.",
-        table=Table(
-            name="Loss and state of optimizers",
-            heads=("Optimizer", "Task", "State, B a parameter", "Learning rate", "Seeds",
-                   "Held-out nats", "Code"),
-            rows=tuple(
-                row(
-                    one.optimizer,
-                    task.name,
-                    f"{one.state_bytes_per_parameter:.3f}",
-                    "–"
-                    if one.rate is None
-                    else Cell(
-                        text=f"{one.rate:g}", interval="at an edge of the grid" if one.edge else ""
-                    ),
-                    f"{len(one.nats)}",
-                    _nats(one) if one.nats else Cell(text="–", interval="every run diverged"),
-                    one.origin,
-                )
-                for task in tasks
-                for one in task.optimizers
-            ),
-        ),
-    )  # fmt: skip
-
-
-def _drawing(field: Field, key: str) -> Drawing:
-    return Drawing(
-        wide=dots_panel(field, width=WIDE, name=f"{key}-wide"),
-        narrow=dots_panel(field, width=NARROW, name=f"{key}-narrow"),
+        table=table,
     )
+
+
+def _table(tasks: Sequence[Task]) -> Table:
+    lines = []
+    for task in tasks:
+        for one in task.optimizers:
+            rate = Cell(text="–", interval="every run diverged")
+            if one.rate is not None:
+                edge = "at an edge of the grid" if one.edge else ""
+                rate = Cell(text=f"{one.rate:g}", interval=edge)
+            state = f"{one.state_bytes_per_parameter:.3f}"
+            seeds = f"{len(one.nats)}"
+            lines.append(row(one.optimizer, task.name, state, rate, seeds, _nats(one), one.origin))
+    return Table(
+        name="Loss and state of optimizers",
+        heads=(
+            "Optimizer", "Task", "State, B a parameter", "Learning rate", "Seeds",
+            "Held-out nats", "Code",
+        ),
+        rows=tuple(lines),
+    )  # fmt: skip
 
 
 def _absent(tasks: Sequence[Task]) -> list[Block]:
@@ -223,7 +224,9 @@ def _times(steps: Sequence[StepTimes]) -> Picture:
             level=1.0,
             description="; ".join(f"{dot.name} {dot.y:.2f} with {dot.x:.3g} bytes" for dot in dots),
         )
-        drawings.append(_drawing(field, f"optimizer-steps-{number}"))
+        if number < MOST_DRAWINGS:
+            svg = dots_panel(field, width=MIDDLE, name=f"optimizer-steps-{number}")
+            drawings.append(Drawing(wide=svg))
         for time in one.rows:
             state = time.state_bytes_per_parameter
             lines.append(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from microdollar.report.blocks import Block, Cell, Drawing, Picture, Row, Section, Table, Text, row
 from microdollar.report.legend import svg_mark
 from microdollar.report.scores import Retrievals, Scored, Squeezed
-from microdollar.report.sections.machines import NARROW, WIDE
+from microdollar.report.sections.machines import MOST_DRAWINGS, NARROW, WIDE
 from microdollar.report.stacks import Stack, stacked
 from microdollar.report.svg import inline_svg
 from microdollar.report.theme import STEP, TRAINED
@@ -27,6 +27,9 @@ def tokens_section(texts: Sequence[Squeezed]) -> Section | None:
     drawings, lines = [], []
     for number, text in enumerate(texts):
         title = _title(text)
+        lines += [_scored(title, one) for one in text.rows]
+        if number >= MOST_DRAWINGS:
+            continue
         rows = [
             {"scorer": one.scorer, "ratio": one.ratio, "bits_per_dropped_token": one.bits}
             for one in text.rows
@@ -38,7 +41,6 @@ def tokens_section(texts: Sequence[Squeezed]) -> Section | None:
             for width in (WIDE, NARROW)
         )
         drawings.append(Drawing(wide=wide, narrow=narrow))
-        lines += [_scored(title, one) for one in text.rows]
     reasons = []
     if any(one.right is None for text in texts for one in text.rows):
         reasons.append("A dash: nobody read the tokens back (--bits-only), or none was dropped.")
@@ -58,9 +60,9 @@ def tokens_section(texts: Sequence[Squeezed]) -> Section | None:
                 caption="Lower is better. The number before a name is that of the largest part. "
                 + "; ".join(
                     f"{_title(one)}: {one.documents:,} documents, {one.tokens:,} tokens"
-                    for one in texts
+                    for one in texts[:MOST_DRAWINGS]
                 )
-                + ". The table has 95 % intervals over documents."
+                + ". The table has all texts, and 95 % intervals over documents."
                 + (" Files of the same scores are drawn once." if len(texts) < given else ""),
                 table=Table(
                     name="Bits and texts read back by method and part kept",
@@ -123,7 +125,7 @@ def concepts_section(found: Sequence[Retrievals]) -> Section | None:
     if not found:
         return None
     blocks: list[Block] = []
-    for number, one in enumerate(found):
+    for number, one in enumerate(found[:MOST_DRAWINGS]):
         if len(found) > 1:
             blocks.append(Text(head=_about(one), lines=(_gain(one),)))
         blocks.append(_ranks(one, f"concepts-{number}"))

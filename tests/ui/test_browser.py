@@ -115,6 +115,22 @@ def test_two_plans_are_compared(open_page, address):
     expect(page.locator("[data-row=Time] data")).to_have_count(1)
 
 
+def test_what_a_plan_says_itself_is_not_given_as_a_default(open_page, address):
+    page = open_page(address + "?model=gpt2&device=l4")
+    tokens, optimizer = page.locator("#tokens"), page.locator("#optimizer option").first
+    expect(tokens).to_have_attribute("placeholder", "one step")
+    expect(optimizer).to_have_text("adamw")
+    page.locator("#model").fill("rl-token-compression")
+    expect(tokens).to_have_attribute("placeholder", "its own")
+    expect(optimizer).to_have_text("its own")
+    page.reload()
+    expect(tokens).to_have_attribute("placeholder", "its own")
+    expect(optimizer).to_have_text("its own")
+    page.locator("#model").fill("gpt2")
+    expect(tokens).to_have_attribute("placeholder", "one step")
+    expect(optimizer).to_have_text("adamw")
+
+
 def test_what_is_wrong_is_said_by_the_form_and_the_numbers_stay(browser, address):
     context = browser.new_context()
     page = context.new_page()

@@ -96,7 +96,8 @@ def test_a_plan_of_the_package_by_name_and_pasted():
     changed = pick(pasted(text, tokens="1G"))
     assert isinstance(changed.plan, TrainingPlan)
     assert changed.plan.train.tokens == 1e9
-    assert changed.replaced == ("--tokens",)
+    assert changed.given == (("--tokens", "1G"),)
+    assert (named.of_plan, changed.of_plan, pick(form(model="gpt2")).of_plan) == (1, 1, 0)
 
 
 def test_fields_that_the_task_or_the_source_hides_do_not_count():

@@ -76,6 +76,14 @@ def test_a_body_of_another_kind_is_refused(page, kind):
     assert answer.status_code == 415
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("header", [("content-length", "9"), ("transfer-encoding", "chunked")])
+def test_a_body_that_nobody_reads_is_refused(page, method, header):
+    answer = page.request(method, "/", headers=[header])
+    assert answer.status_code == 400
+    assert answer.headers["connection"] == "close"
+
+
 def test_a_body_that_says_it_is_too_large_is_not_read(page):
     assert page.request("POST", "/results", content=b"x" * MOST_BODY_BYTES).status_code == 200
     answer = page.request("POST", "/results", content=b"x" * (MOST_BODY_BYTES + 1))

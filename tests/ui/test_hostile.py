@@ -223,6 +223,20 @@ def test_no_file_is_opened_but_the_package_s_own(page, opened, empty_home):
     assert {event for event, _ in opened} <= {"open", "os.listdir", "os.scandir"}
 
 
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({"model": "gpt2", "device": "h100"}, "device"),
+        ({"model": "gpt5", "device": "l4"}, "model"),
+        ({"source": "text", "text": 'model = "gpt5"\ndevice = "l4"\n[train]'}, ""),
+        ({"source": "text", "text": 'model = "gpt2"\ndevice = "h100"\n[train]'}, ""),
+        ({"model": "gpt2", "device": "l4", "ep": "2"}, ""),
+    ],
+)
+def test_an_unknown_name_is_said_of_its_field(page, read, form, field):
+    assert list(read(page.post("/results", form).text).problems) == [("", field)]
+
+
 def test_this_machine_is_not_measured_for_the_page(page, empty_home):
     answer = page.post("/results", {"model": "gpt2", "device": "this"})
     assert answer.status_code == 422

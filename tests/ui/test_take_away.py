@@ -1,6 +1,8 @@
 """What the page says is what the command that it gives says, digit by digit."""
 
+import html
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from microdollar.cli.main import main
 from microdollar.spec.load import list_plans
 from microdollar.ui.fields import device_choices, model_names
+from microdollar.units import format_seconds
 
 GPT2 = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
 BLOCKS = """
@@ -109,6 +112,53 @@ def test_options(page, read, capsys, values):
 )
 def test_pasted_text(page, read, capsys, values):
     take(page, read, capsys, {"source": "text", **values})
+
+
+def test_two_pasted_texts_are_kept_in_two_files(page, read):
+    def commands(first, second):
+        both = {"source": "text", "text": first, "device": "l4", "compare": "on"}
+        both |= {"b-source": "text", "b-text": second, "b-device": "l4"}
+        codes = read(page.post("/results", both).text).codes
+        return [shlex.split(codes[f"command-{plan}"])[2] for plan in (1, 2)]
+
+    first, second = (json.dumps(GPT2 | {"n_layer": layers}) for layers in (12, 13))
+    assert commands(first, second) == ["config.json", "b-config.json"]
+    assert commands(first, first) == ["config.json", "config.json"]
+    assert commands(first, BLOCKS) == ["config.json", "model.toml"]
+
+
+def test_what_most_likely_does_not_fit_comes_with_a_search_for_what_does(page, capsys):
+    values = {"model": "llama-3.1-8b", "device": "h100-sxm", "count": "8", "batch": "64"}
+    said = [
+        line
+        for line in html.unescape(page.post("/results", values).text).splitlines()
+        if "run out of memory" in line
+    ]
+    assert len(said) == 1
+    words = shlex.split(re.search("microdollar (search layouts .*)</p>", said[0])[1])
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["best"]
+    assert (
+        "run out of memory"
+        not in page.post("/results", values | {"zero": "3", "micro_batch": "1"}).text
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"count": "8", "zero": "3", "tokens": "1G"}, "step_breakdown"),
+        ({"task": "serve", "generate": "200"}, "decode_breakdown"),
+    ],
+)
+def test_the_parts_of_the_time_are_those_of_the_command(page, read, capsys, values, key):
+    answer = page.post("/results", {"model": "llama-3.1-8b", "device": "h100-sxm", **values})
+    parts = told(capsys, read(answer.text).codes["command-1"])[key]
+    listed = re.search('id="times-1".*?</dl>', html.unescape(answer.text), re.DOTALL)[0]
+    shown = re.findall(r"<dt>(.*?)</dt><dd>(.*?), (\d+) %</dd>", listed)
+    most = max(parts, key=lambda part: part["value"])
+    assert shown[0][:2] == (most["name"], format_seconds(most["value"]))
+    assert sum(int(share) for _, _, share in shown) == pytest.approx(100, abs=len(shown) / 2)
 
 
 def test_two_plans_each_with_its_own_numbers_and_their_ratio(page, read, capsys):

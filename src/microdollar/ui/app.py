@@ -1,7 +1,7 @@
 """The page as a web application: one form, its numbers, and two files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from microdollar.errors import MicrodollarError, MissingExtraError
+from microdollar.errors import MicrodollarError, MissingExtraError, UnknownNameError
 from microdollar.report.theme import COLOURS
 from microdollar.run.device import THIS, find_device, has_calibration
 from microdollar.run.estimate import estimate
@@ -120,7 +120,9 @@ def _answer(
     typed = dict(pairs)
     forms, compare = _forms(pairs, typed)
     view, problems = _priced(forms)
+    of_plan = [plan.of_plan for plan in view.plans] if view else [one.names_plan for one in forms]
     known: dict[str, Any] = {"view": view, "errors": problems, "link": _link(forms)}
+    known["of_plan"] = of_plan
     if whole:
         known |= {"forms": forms, "compare": compare, "sent": sent, "groups": _GROUPS}
         known |= {"models": model_names(), "devices": _devices()}
@@ -155,7 +157,7 @@ def _priced(forms: Sequence[Form]) -> tuple[View | None, list[Problem | None]]:
             )
             priced = estimate(found.plan, device=device)
         except MicrodollarError as error:
-            name = error.name if isinstance(error, FieldError) else ""
+            name = _field_of(error, form)
             problems.append(Problem(message=str(error), prefix=prefix, name=name))
             continue
         picked.append(found)
@@ -163,7 +165,20 @@ def _priced(forms: Sequence[Form]) -> tuple[View | None, list[Problem | None]]:
         problems.append(None)
     if any(problems):
         return None, problems
+    first, last = picked[0], picked[-1]
+    if last.pasted and first.argument == last.argument and forms[0]["text"] != forms[-1]["text"]:
+        # Two texts are kept in two files.
+        picked[-1] = replace(last, argument=f"b-{last.argument}")
     return make_view(picked, estimates), problems
+
+
+def _field_of(error: MicrodollarError, form: Form) -> str:
+    """The field that an error is of; empty if it is of several, or of a pasted text's insides."""
+    if isinstance(error, FieldError):
+        return error.name
+    if isinstance(error, UnknownNameError) and error.name == form[error.kind]:
+        return error.kind
+    return ""
 
 
 def _link(forms: Sequence[Form]) -> str:

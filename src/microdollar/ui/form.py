@@ -26,7 +26,7 @@ MOST_WORD = 200
 MOST_TEXT = 50_000
 """Characters of the pasted text; a config.json has a few thousand."""
 
-MOST_LINE = 1000
+MOST_LINE = 500
 """Characters of a line of TOML: the time to read a dotted key grows with its square."""
 MOST_MODELS = 16
 """Models of one plan."""
@@ -98,9 +98,14 @@ class Form:
         """
         return {field.name: _parsed(field, self[field.name]) for field in self.asked()}
 
+    @property
+    def names_plan(self) -> bool:
+        """Whether a plan of the package is named, which says itself what is left empty."""
+        return not self.pasted and self["model"].casefold() in list_plans()
+
     def cleared(self) -> "Form":
         """The same model with every option left to it; a plan also has a device of its own."""
-        of_a_plan = self.pasted or self["model"].casefold() in list_plans()
+        of_a_plan = self.pasted or self.names_plan
         kept = [name for name in _OWN if name != "device" or not of_a_plan]
         return Form({name: self[name] for name in kept if self[name]})
 
@@ -121,8 +126,8 @@ class Picked:
     pasted: bool
     given: tuple[tuple[str, str], ...]
     """Options of the command line and their values."""
-    replaced: tuple[str, ...] = ()
-    """Options that replace what a plan says itself."""
+    of_plan: bool
+    """Whether it began as a plan, which says itself what is left empty, not as a model."""
 
 
 def pick(form: Form) -> Picked:
@@ -152,13 +157,14 @@ def pick(form: Form) -> Picked:
             argument=argument,
             pasted=form.pasted,
             given=tuple(given),
+            of_plan=False,
         )
     return Picked(
         plan=_changed(found, device, options, argument, form),
         argument=argument,
         pasted=form.pasted,
         given=tuple(given),
-        replaced=tuple(flag for flag, _ in given),
+        of_plan=True,
     )
 
 

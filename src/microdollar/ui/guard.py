@@ -97,6 +97,9 @@ class Guard:
         if method == "POST" and kind != FORM:
             raise Refused(415, f"Send {FORM}.")
         length = headers.get("content-length", "0")
+        if method != "POST" and (length != "0" or "transfer-encoding" in headers):
+            # Nobody would read it, and a connection would stay open for as long as it drips.
+            raise Refused(400, "Only a POST has a body.")
         if not length.isascii() or not length.isdecimal() or len(length) > 18:
             raise Refused(400, "The length of the body is no number.")
         if int(length) > MOST_BODY_BYTES:

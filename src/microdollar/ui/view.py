@@ -20,6 +20,9 @@ from microdollar.units import (
     format_si,
 )
 
+LEAST_SHARE = 0.01
+"""Of a step's time, of a part that is shown by itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -47,7 +50,13 @@ class PlanView:
     file: str
     """What the pasted text is to be kept as before the command is run; empty if named."""
     toml: str
+    of_plan: bool
+    """Whether a plan says itself what is left empty."""
     warnings: tuple[str, ...]
+    times: tuple[tuple[str, str, str], ...]
+    """Parts of the time of one: what, how long, which share."""
+    per: str
+    """``a step``, or ``a further token`` of what is served."""
     assumptions: tuple[tuple[str, str, str], ...]
     """What, value and source."""
 
@@ -114,17 +123,22 @@ def _plan_view(label: str, picked: Picked, estimate: LayerEstimate, bar: Bar) ->
             (part.name, f"{part.value:.3g} {part.formula}".strip(), part.source)
             for part in estimate.assumptions
         ]
+    names = [estimate.plan.model.name]
+    if isinstance(estimate, TrainingEstimate):
+        names += [other.model.name for other in estimate.plan.others]
     return PlanView(
         label=label,
-        title=f"{estimate.plan.model.name} on {estimate.plan.layout.devices:,} × "
-        f"{estimate.device.name}",
+        title=f"{' and '.join(names)} on {estimate.plan.layout.devices:,} × {estimate.device.name}",
         sentence=_sentence(estimate),
-        replaced=", ".join(picked.replaced),
+        replaced=", ".join(flag for flag, _ in picked.given) if picked.of_plan else "",
         bar=bar,
-        command=command_words(picked),
+        command=command_words(picked, "estimate"),
         file=picked.argument if picked.pasted else "",
         toml=plan_toml(picked.plan),
-        warnings=tuple(_warnings(estimate)),
+        of_plan=picked.of_plan,
+        warnings=tuple(_warnings(picked, estimate)),
+        times=tuple(_times(estimate)),
+        per="a step" if isinstance(estimate, TrainingEstimate) else "a further token",
         assumptions=tuple(assumptions),
     )
 
@@ -163,10 +177,24 @@ def _joined(*words: str) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _warnings(estimate: LayerEstimate) -> Iterator[str]:
+def _warnings(picked: Picked, estimate: LayerEstimate) -> Iterator[str]:
     if isinstance(estimate, TrainingEstimate):
         for name in estimate.flops_per_token.unknown:
             yield f"No formula for {name}; it is not counted."
+        if estimate.memory.fits is not None and estimate.memory.fits < 0.5:
+            search = " ".join(command_words(picked, "search", "layouts"))
+            yield f"It will most likely run out of memory. For what fits, type: {search}"
+
+
+def _times(estimate: LayerEstimate) -> Iterator[tuple[str, str, str]]:
+    parts = (estimate.step if isinstance(estimate, TrainingEstimate) else estimate).parts
+    total = sum(part.value for part in parts)
+    for part in sorted(parts, key=lambda part: -part.value):
+        if part.value >= LEAST_SHARE * total > 0:
+            yield part.name, format_seconds(part.value), f"{100 * part.value / total:.0f} %"
+    rest = sum(part.value for part in parts if part.value < LEAST_SHARE * total)
+    if rest > 0:
+        yield "smaller parts", format_seconds(rest), f"{100 * rest / total:.0f} %"
 
 
 def _rows(estimates: Sequence[LayerEstimate]) -> Iterator[Row]:

@@ -39,6 +39,17 @@ function showProblems(problems) {
   }
 }
 
+// A plan says itself what is left empty.
+function showEmpty(ofPlan) {
+  form.querySelectorAll(".plan").forEach((plan, index) => {
+    for (const field of plan.querySelectorAll("[data-empty]")) {
+      const text = ofPlan[index] === "yes" ? "its own" : field.dataset.empty;
+      if (field.options) field.options[0].textContent = text;
+      else field.placeholder = text;
+    }
+  });
+}
+
 function show(text) {
   const answer = document.createElement("template");
   answer.innerHTML = text;
@@ -50,7 +61,8 @@ function show(text) {
   const open = [...results.querySelectorAll("details[open]")].map((one) => one.id);
   results.replaceChildren(answer.content);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  const { summary, link } = document.getElementById("state").dataset;
+  const { summary, link, ofPlan } = document.getElementById("state").dataset;
+  showEmpty(ofPlan.split(" "));
   say(summary);
   if (link) history.replaceState(null, "", link);
 }

@@ -89,6 +89,31 @@ def _time(row: Json) -> str:
     return format_seconds(row["measured_seconds"])
 
 
+def answer(study: Json, learnt: Json) -> Iterator[str]:
+    """Both halves of the question in one table: where a layer wins, what is lost with it."""
+    modes = study["grid"]["modes"]
+    found: dict[tuple[str, str], list[str]] = {}
+    for pair in study["crossovers"]:
+        if pair["of"] == "seconds" and pair["first"] == "attention":
+            at = pair["measured"]
+            ahead = at["cheaper_after"] == pair["second"]
+            length = "all" if ahead else "none"
+            if at["length"] is not None:
+                length = f"{at['length']:,.0f}"
+            found.setdefault((pair["second"], pair["mode"]), []).append(length)
+    rows = {(row["layer"], row["task"]): row for row in learnt["rows"]}
+    tasks = list(dict.fromkeys(row["task"] for row in learnt["rows"]))
+    lines = []
+    for layer in LAYERS:
+        if (layer, tasks[0]) not in rows:
+            continue
+        cells = [", ".join(found.get((layer, mode), ["–"])) for mode in modes]
+        cells.append(f"{rows[layer, tasks[0]]['bits_per_byte']:.2f}")
+        cells.append(f"{100 * rows[layer, tasks[-1]]['recalled']:.0f} %")
+        lines.append([f"`{layer}`", *cells])
+    yield from table(["", *modes, "bits per byte", f"{tasks[-1].split()[1]} pairs recalled"], lines)
+
+
 def crossings(study: Json) -> Iterator[str]:
     """Where attention is overtaken."""
     lines = []
@@ -276,6 +301,11 @@ def page() -> str:
         "|---|---|",
         *(f"| `{name}` | {line} |" for name, (_, line) in LAYERS.items()),
         "",
+        "From so many positions on a layer is faster than torch's fused attention, at widths of",
+        f"{' and '.join(str(width) for width in study['grid']['widths'])} (measured; *all*: at all",
+        "lengths), and what a model of it learnt in the same seconds:",
+        "",
+        *answer(study, learnt),
         "Each has two forms, all positions at once and one at a time, which are one function: to",
         "1e-10 in float64, gradients too (`tests/contract/test_sequence_layers.py`).",
         "",

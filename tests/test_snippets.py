@@ -40,7 +40,8 @@ BLOCK = re.compile(
     r"(?P<above>(?:^<!--.*?-->\n)*)^```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 MARK = re.compile(r"<!-- (file|given|numbers vary|prints|not run)(?:: (.*?))? -->")
-NUMBER = re.compile(r"[+-]?\d[\d.,]*(e[+-]\d+)?( ?([numµ]s|s|min|h|[kMG]?B(/s)?|µ\$)(?!\w))?")
+UNIT = r"([numµ]s|s|min|h|[kMG]?B(/s)?|[kMGT]?FLOP/s|µ\$)"
+NUMBER = re.compile(rf"[+-]?\d[\d.,]*(e[+-]\d+)?( ?{UNIT}(?!\w))?")
 SHELL = re.compile(r"[|<>;&*$`]")
 
 

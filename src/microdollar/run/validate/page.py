@@ -28,8 +28,12 @@ _NO_DEVICE = "the catalog has no device"
 _INTRODUCTION = """\
 # Accuracy
 
-Predictions against published measurements, on rows that the fit has not seen. Beside them stand
-the field's usual rules on the same rows. This page is written by
+How far off are the predictions? Against published measurements, on rows that the fit has not seen,
+and beside the field's usual rules on the same rows:
+"""
+_ORIGIN = """\
+All tests follow, and [what their numbers do not say](#what-these-numbers-do-not-say). This page is
+written by
 
     python benchmarks/validation/run.py DATA_FOLDER
 
@@ -115,7 +119,7 @@ def accuracy_page(results: dict[str, Any]) -> str:
     Args:
         results: what ``benchmarks/validation/run.py`` wrote.
     """
-    lines = [_INTRODUCTION]
+    lines = [_INTRODUCTION, *accuracy_lines(results), "", _ORIGIN, "## How they were tested\n"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines.append(f"Written {results['date']} at commit `{results['commit']}` with {versions}.\n")
     lines.append(_READING.format(draws=results["draws"], seed=results["seed"]))

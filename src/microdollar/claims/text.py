@@ -33,11 +33,14 @@ def verdict_text(checked: Checked) -> str:
         own = checked.finding.own / UNITS[checked.claim.unit]
         return f"arithmetic slip: {number_text(own, checked.claim.unit)}"
     kept = checked.finding.kept
-    if checked.verdict == "made true" and kept is not None:
+    made_true = ""
+    if kept is not None and kept.is_kept:
         figure = number_text(kept.value / UNITS[kept.unit], kept.unit)
-        return f"made true by {kept.part}: {kept.what} {figure}"
+        made_true = f"made true by {kept.part}: {kept.what} {figure}"
+    if checked.verdict == "made true":
+        return made_true
     if checked.verdict == "holds if":
-        return f"holds if {checked.condition}"
+        return f"holds if {checked.condition}" + (f"; {made_true}" if made_true else "")
     if checked.verdict == "can't be checked here":
         return f"can't be checked here: {checked.condition}"
     return checked.verdict

@@ -21,6 +21,14 @@ EXPERIMENTS: dict[str, Experiment] = {
             needs=("model", "data"),
         ),
         Experiment(
+            name="carriers",
+            title="what codes of bytes lose, where descent on them ends",
+            home="carriers:run",
+            corpus_bytes=1_000_000,
+            minutes=1,
+            needs=("model", "data"),
+        ),
+        Experiment(
             name="tokens_rates",
             title="rates of tokenizing, simple rules, BLEU and ROUGE",
             home="tokens_rates:run",

@@ -22,6 +22,9 @@ OF_BYTES = {
 }
 """The document's two settings, in the order in which they are compared."""
 
+HALVES = "halves"
+"""Experiment whose rows are of one half of the bytes each, and say what was fitted to which."""
+
 Values = dict[str, Interval]
 Key = tuple[str, str]
 
@@ -118,7 +121,7 @@ def _beside(row: Row, values: Values) -> Iterator[tuple[str, str]]:
             words = f"{said}, on {OF_BYTES[piece]}" if said else f"on {OF_BYTES[piece]}"
             held = values.get(value_name(*key, piece, "held"))
             real = values.get(value_name(*key, "1000000", "held"))
-            if row.measure == "bits" and part == "used":
+            if row.measure == "bits" and part == "used" and key[0] != HALVES:
                 words += ", and it was fitted to them"
                 words += "" if held is None else f"; {held.value:.2f} on as many bytes after them"
                 words += "" if real is None else f"; {real.value:.2f} held out after 1,000,000"
@@ -156,11 +159,20 @@ def _how(key: Key, values: Values, unit: str) -> str:
     for piece in ("520", "1024", "1000000"):
         used, held = (values.get(value_name(*key, piece, part)) for part in ("used", "held"))
         if used is not None:
-            after = "" if held is None else f" ({_said(held.value, unit)} on those after them)"
-            said.append(f"{_said(used.value, unit)} on {int(piece):,} bytes{after}")
+            where, later = _where(key, f"{int(piece):,} bytes")
+            after = "" if held is None else f" ({_said(held.value, unit)} on {later})"
+            said.append(f"{_said(used.value, unit)} on {where}{after}")
     first = values.get(value_name(*key, "1024", "used"))
     seeds = f" (small slices: median of {SEEDS} seeds)" if first and first.low < first.high else ""
     return "microdollar experiments" + (f": {', '.join(said)}{seeds}" if said else "")
+
+
+def _where(key: Key, size: str) -> tuple[str, str]:
+    """Which bytes a number of the study is of, and which the held-out one is of."""
+    if key[0] != HALVES:
+        return size, "those after them"
+    half = "second" if key[1].endswith("second half") else "first"
+    return f"the {half} half of {size}", "the second"
 
 
 def _said(value: float, unit: str) -> str:

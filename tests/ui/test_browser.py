@@ -115,6 +115,16 @@ def test_two_plans_are_compared(open_page, address):
     expect(page.locator("[data-row=Time] data")).to_have_count(1)
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_enter_in_a_field_estimates_and_empties_nothing(open_page, address, script):
+    page = open_page(address + "?model=gpt2&device=l4&count=2", java_script_enabled=script)
+    page.locator("#tokens").fill("30G")
+    page.locator("#tokens").press("Enter")
+    expect(page.locator("#command-1")).to_contain_text("--count 2 --tokens 30G")
+    expect(page.locator("#tokens")).to_have_value("30G")
+    expect(page.locator("#count")).to_have_value("2")
+
+
 def test_what_a_plan_says_itself_is_not_given_as_a_default(open_page, address):
     page = open_page(address + "?model=gpt2&device=l4")
     tokens, optimizer = page.locator("#tokens"), page.locator("#optimizer option").first

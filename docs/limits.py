@@ -67,6 +67,10 @@ How far is a computation from what physics asks of it, and from what its machine
 is written by `python docs/limits.py`; nothing in it is typed in but sourced constants and what the
 document claims. `microdollar limits` gives each number for your device, your size and your run.
 
+**In short**: an operation in bfloat16 takes {best} times the least energy of erasing a bit on the
+best device of the catalog at its peak ({device}), and took {gpt3} times that in the training of
+GPT-3, hosts included.
+
 Erasing a bit at temperature T gives off at least k T ln 2 (Landauer 1961), {bit} at {kelvin:g} K,
 on any machine. What counts as an erased bit is a convention, and the distance depends on it more
 than on the device, so each number says which it took:
@@ -82,8 +86,16 @@ An operation is an addition or a multiplication; a multiply-accumulate is two.""
 
 def page() -> str:
     """The whole page."""
+    best = _least([row for row in _known_operations() if row.dtype == "bfloat16"])
+    introduction = _INTRODUCTION.format(
+        best=_times(best.ratio),
+        device=best.device,
+        gpt3=_times(_gpt3()[1][3].ratio),
+        bit=_joules(landauer_joules_per_bit()),
+        kelvin=ROOM_KELVIN,
+    )
     parts = (
-        [_INTRODUCTION.format(bit=_joules(landauer_joules_per_bit()), kelvin=ROOM_KELVIN)],
+        [introduction],
         _devices(),
         _attention(),
         _document(),
@@ -112,10 +124,8 @@ def _devices() -> Iterator[str]:
             if row.dtype in (*TYPES, sixteen) and row.joules.value is not None:
                 yield _device_row(row)
     rows = [row for one in list_devices() for row in operation_energies(one)]
-    known = [row for row in rows if row.joules.value is not None]
-    least = min(known, key=lambda row: row.joules.value or 0)
-    usual = [row for row in known if row.dtype == "bfloat16"]
-    best = min(usual, key=lambda row: row.joules.value or 0)
+    known = _known_operations()
+    least, best = _least(known), _least([row for row in known if row.dtype == "bfloat16"])
     unknown = {row.device for row in rows} - {row.device for row in known}
     yield (
         f"\nThe least of {len(known)} rates in the catalog is {_of(least.joules)} "
@@ -123,6 +133,15 @@ def _devices() -> Iterator[str]:
         f"{_of(best.joules)} ({best.device}), {_times(best.ratio)} times. Of {len(unknown)} "
         "devices no power or no rate is known, so they have no number."
     )
+
+
+def _known_operations() -> list[OperationEnergy]:
+    rows = [row for one in list_devices() for row in operation_energies(one)]
+    return [row for row in rows if row.joules.value is not None]
+
+
+def _least(rows: list[OperationEnergy]) -> OperationEnergy:
+    return min(rows, key=lambda row: row.joules.value or 0)
 
 
 def _device_row(row: OperationEnergy) -> str:

@@ -61,6 +61,7 @@ def _wrapped(line: str) -> str:
 
 def _introduction(own: dict[str, Any]) -> str:
     runs = own["runs"]
+    times = [row["times"] for row in own["compared"]]
     return f"""\
 # Scaling laws
 
@@ -74,6 +75,11 @@ $ microdollar scaling predict law.json --group gpt --params 1M --tokens 100M
 $ microdollar scaling predict epoch --budget-dollars 1e6 --device h100-sxm
 $ microdollar claims --document efficient-reasoning
 ```
+
+**In short**, of our own small runs: ten times the operations take {_gain(own):.0%} off the bits \
+that gradient descent needs for a byte. Counting reaches the same bits for {min(times):,.0f} to \
+{max(times):,.0f} times less money, down to {own["compared"][-1]["bits_per_byte"]:g} bits, but \
+levels off. What others published: Chinchilla's law, [fitted again](#published-points).
 
 Every number below is computed from `benchmarks/scaling/`: `runs.py` makes the runs
 ({runs["ngram"]} of `ngram`, {runs["counted"]} of `counted`, {runs["gpt"]} of `gpt`, on one core, on
@@ -168,14 +174,18 @@ def _own(own: dict[str, Any]) -> Iterator[str]:
             f"{_ends(best['loss'], best['loss_intervals'], '{:.2f}')} |"
         )
     yield ""
-    gain = 1 - own["tenfold"]["10"]["loss"] / own["tenfold"]["1"]["loss"]
     more = own["tenfold"]["1"]["tokens"] / own["most_bytes_seen"]
     yield (
-        f"Ten times the operations take off {gain:.0%}. For what our dearest run took the law "
-        f"wants {more:.1f} times the bytes that any run saw, so even this is an "
+        f"Ten times the operations take off {_gain(own):.0%}. For what our dearest run took the "
+        f"law wants {more:.1f} times the bytes that any run saw, so even this is an "
         "extrapolation; and repeated passes count as fresh data, "
         "of which there were 1.9 MB."
     )
+
+
+def _gain(own: dict[str, Any]) -> float:
+    """Part of the bits that ten times the operations of the dearest run take off."""
+    return float(1 - own["tenfold"]["10"]["loss"] / own["tenfold"]["1"]["loss"])
 
 
 def _crossing(found: dict[str, Any]) -> str:

@@ -68,8 +68,8 @@ is written by `python docs/limits.py`; nothing in it is typed in but sourced con
 document claims. `microdollar limits` gives each number for your device, your size and your run.
 
 **In short**: an operation in bfloat16 takes {best} times the least energy of erasing a bit on the
-best device of the catalog at its peak ({device}), and took {gpt3} times that in the training of
-GPT-3, hosts included.
+best device of the catalog at its peak ({device}); in the training of GPT-3 it took {gpt3} times
+that least energy, hosts included.
 
 Erasing a bit at temperature T gives off at least k T ln 2 (Landauer 1961), {bit} at {kelvin:g} K,
 on any machine. What counts as an erased bit is a convention, and the distance depends on it more

@@ -16,6 +16,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent.parent
 IN_NAV = ("CHANGELOG.md", "CONTRIBUTING.md")
 """Pages of the nav that are not in docs/."""
+WIDE = ("claims.md", "documents.md")
+"""Pages whose tables need the room of the list of contents, and which begin with one."""
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)")
 _FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
@@ -38,6 +40,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links between paths of the repository into links between paths of the site."""
     here = page.file.src_uri
+    if here in WIDE:
+        page.meta["hide"] = ["toc"]
     added = page.file.generated_by is not None
     source = here if added else f"docs/{here}"
 

@@ -14,14 +14,15 @@ _INTRODUCTION = """\
 # Ways to combine orders
 
 A text is counted after contexts of every length from 0 to K bytes. What is the chance of the next
-byte? These are the rules that have been proposed, on the same counts and the same bytes; bits per
-byte, lower is better. `python benchmarks/counting_rules/run.py ENWIK8 SHAKESPEARE --test` writes
-this page ({minutes:.0f} min of processor time, two slices at a time).
+byte? [The rules](#the-rules) that have been proposed, on the same counts and the same bytes, the
+best first; bits per byte, lower is better. `python benchmarks/counting_rules/run.py ENWIK8
+SHAKESPEARE --test` writes this page ({minutes:.0f} min of processor time, two slices at a time).
 
 **Bytes.** enwik8: learnt from its first 1,000,000 bytes, scored on the next 200,000.
 tinyshakespeare: learnt from nine tenths, scored on the rest. Scored once for this page, after every
 choice was made; choices were made on enwik8, learnt from bytes 0 to 900,000 and scored on the next
-100,000, and nearly all of them come from the sources given below. Contexts have up to 10 bytes.
+100,000 (*development*), and nearly all of them come from the sources given below. Contexts have up
+to 10 bytes, in the last column up to 6.
 
 **Frozen** scores leave everything as it was after learning. **Adaptive** scores count each byte
 after it was scored, and go on learning weights. The two can't be compared. Weights beyond counts

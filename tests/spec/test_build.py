@@ -1,5 +1,7 @@
 """Plans from flat options."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,3 +88,13 @@ def test_any_options_give_a_plan_or_one_clear_error(options):
         return
     assert plan.micro_steps * plan.train.micro_batch * plan.layout.dp == plan.train.global_batch
     assert plan.layout.devices >= 1
+
+
+def test_no_more_is_read_at_once_than_positions_were_learnt():
+    learnt = replace(MODEL, positions=512)
+    assert serving_plan(learnt, "l4", 5, {"sequence": 512}).prompt_tokens == 512
+    with pytest.raises(SpecError, match="prompt_tokens 513 is more than the 512 positions"):
+        serving_plan(learnt, "l4", 5, {"sequence": 513})
+    with pytest.raises(SpecError, match="sequence 513 is more than the 512 positions"):
+        training_plan(learnt, "l4", {"sequence": 513})
+    assert serving_plan(MODEL, "l4", 5, {"sequence": 513}).prompt_tokens == 513

@@ -228,11 +228,7 @@ class TrainingPlan:
                 f"global_batch {train.global_batch} is not a multiple of dp {layout.dp} x "
                 f"micro_batch {train.micro_batch}."
             )
-        if self.model.positions and train.sequence > self.model.positions:
-            raise SpecError(
-                f"sequence {train.sequence} is more than the {self.model.positions} positions that "
-                f"{self.model.name} has learnt."
-            )
+        _require_positions(self.model, "sequence", train.sequence)
         _require_divisible(self.model, layout)
         if not isinstance(self.pue, int | float) or not 1 <= self.pue < 10:
             raise SpecError(f"pue {self.pue!r} is not within 1 and 10.")
@@ -253,6 +249,14 @@ class TrainingPlan:
         if self.train.tokens is None:
             return None
         return math.ceil(self.train.tokens / self.step_tokens)
+
+
+def _require_positions(model: ModelSpec, name: str, length: int) -> None:
+    if model.positions and length > model.positions:
+        raise SpecError(
+            f"{name} {length} is more than the {model.positions} positions that {model.name} has "
+            "learnt."
+        )
 
 
 def _require_divisible(model: ModelSpec, layout: Layout) -> None:
@@ -314,4 +318,5 @@ class ServingPlan:
             raise SpecError(f"weight_bytes {self.weight_bytes!r} is not within 0.1 and 8.")
         if self.cache_bytes not in (1, 2, 4):
             raise SpecError(f"cache_bytes {self.cache_bytes!r} is not one of 1, 2, 4.")
+        _require_positions(self.model, "prompt_tokens", self.prompt_tokens)
         require_choice("precision", self.precision, get_args(Precision))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microdollar.claims import VERDICTS, Claim, Finding, Kept, Reading, judge
+from microdollar.claims.text import verdict_text
 from microdollar.errors import SpecError
 from microdollar.spec.arithmetic import Interval
 
@@ -187,3 +188,14 @@ def test_json_is_in_the_unit_of_the_claim():
     said = judge(claim(unit="MB"), finding).to_json()
     assert (said["ours"], said["low"], said["high"], said["own"]) == (9.0, 8.0, 20.0, 10.0)
     assert said["made_true"] == {"part": "p", "what": "w", "value": 7.0, "unit": "MB", "kept": True}
+
+
+def test_a_condition_is_told_with_what_keeps_the_promise_without_it():
+    reading = (Reading(condition="it rains", value=10),)
+    ours = Interval.of(20.0)
+    both = judge(claim(), found(ours=ours, readings=reading, kept=kept(7e6)))
+    assert verdict_text(both) == "holds if it rains; made true by p: w 7 MB"
+    broken = judge(claim(), found(ours=ours, readings=reading, kept=kept(9e6)))
+    assert verdict_text(broken) == "holds if it rains"
+    alone = judge(claim(), found(ours=ours, kept=kept(7e6)))
+    assert verdict_text(alone) == "made true by p: w 7 MB"

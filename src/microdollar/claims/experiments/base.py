@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from microdollar.claims.record import Values
-from microdollar.claims.row import Need
 from microdollar.learn.base import Progress, silent
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ class Experiment:
     fast: bool = False
     """Whether it is run whenever claims are checked: a few seconds, the same numbers everywhere,
     no clock. The others are run by ``--run all`` and read from their record otherwise."""
-    needs: tuple[Need, ...] = ("model",)
     corpus_bytes: int = 0
     """Of enwik8 that it reads; 0 if it reads nothing."""
     minutes: float = 0.0

@@ -18,7 +18,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             corpus_bytes=1_200_000,
             minutes=27,
             version=3,
-            needs=("model", "data"),
         ),
         Experiment(
             name="carriers",
@@ -26,7 +25,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             home="carriers:run",
             corpus_bytes=1_000_000,
             minutes=1,
-            needs=("model", "data"),
         ),
         Experiment(
             name="tokens_rates",
@@ -34,7 +32,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             home="tokens_rates:run",
             corpus_bytes=2_000_000,
             minutes=0.3,
-            needs=("model", "data"),
         ),
         Experiment(
             name="concepts_core",
@@ -47,7 +44,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             title="estimates of the documents' plans, and of variants of them",
             home="document_plans:run",
             fast=True,
-            needs=("arithmetic",),
         ),
         Experiment(
             name="encoder_step",
@@ -66,13 +62,11 @@ EXPERIMENTS: dict[str, Experiment] = {
             title="operations of construction and training",
             home="construction:count",
             fast=True,
-            needs=("arithmetic",),
         ),
         Experiment(
             name="construction_cost",
             title="seconds and held-out bits of construction and training",
             home="construction:measure",
-            needs=("model", "data"),
             corpus_bytes=1_200_000,
             minutes=6,
         ),
@@ -87,13 +81,11 @@ EXPERIMENTS: dict[str, Experiment] = {
             title="what optimizers keep and move",
             home="optimizers:count",
             fast=True,
-            needs=("arithmetic",),
         ),
         Experiment(
             name="sketch_training",
             title="small language models with published and low-bit state",
             home="optimizer_training:run",
-            needs=("model", "data"),
             corpus_bytes=1_200_000,
             minutes=8,
         ),
@@ -108,7 +100,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             title="operations of sequence layers as they grow",
             home="sequence:count",
             fast=True,
-            needs=("arithmetic",),
         ),
         Experiment(
             name="sequence_growth",
@@ -121,7 +112,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             title="what published laws say of ten times the weights",
             home="scaling:run",
             fast=True,
-            needs=("arithmetic",),
         ),
     )
 }

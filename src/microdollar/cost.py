@@ -124,6 +124,23 @@ def weakest(*bases: Basis | None) -> Basis:
     return max((basis for basis in bases if basis is not None), key=_STRENGTH.index)
 
 
+def per_second(count: int, seconds: Quantity) -> Quantity:
+    """How many a second, of so many in a time; missing where the time is, or where it can be 0.
+
+    Examples:
+        >>> per_second(100, Quantity(value=4.0, low=2.0, high=5.0, basis="clock")).high
+        50.0
+    """
+    if not seconds.value or not seconds.low or not seconds.high:
+        return Quantity.missing(seconds.reason or "the time can be zero")
+    return Quantity(
+        value=count / seconds.value,
+        low=count / seconds.high,
+        high=count / seconds.low,
+        basis=seconds.basis,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """The six numbers by which ways of learning are compared.

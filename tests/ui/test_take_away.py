@@ -49,6 +49,8 @@ def assert_same(shown, told, *, plan=0):
     quantities["Memory"] = told["memory_bytes"]["process"]
     if told["covers"] == "run":
         quantities["Time of a step"] = told["step_seconds"]
+    rate = "New tokens a second" if told["covers"] == "batch" else "Tokens a second"
+    quantities[rate] = told["tokens_per_second"]
     if told["covers"] != "batch":
         quantities["Operations"] = told["flops"]["hardware"]
     for row, quantity in quantities.items():

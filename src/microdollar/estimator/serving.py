@@ -12,7 +12,7 @@ modelled: the scheduler, paging, sampling, speculative decoding, batches that fi
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from microdollar.cost import Quantity
+from microdollar.cost import Quantity, per_second
 from microdollar.errors import SpecError
 from microdollar.estimator.kv_cache import cache_bytes
 from microdollar.estimator.model_work import UNCOUNTED
@@ -276,15 +276,7 @@ def _value(quantity: Quantity) -> float:
 
 
 def _per_second(count: int, seconds: Quantity) -> Quantity:
-    if not count:
-        return Quantity.missing("no new tokens are asked for")
-    assert seconds.low and seconds.high
-    return Quantity(
-        value=count / _value(seconds),
-        low=count / seconds.high,
-        high=count / seconds.low,
-        basis=seconds.basis,
-    )
+    return per_second(count, seconds) if count else Quantity.missing("no new tokens are asked for")
 
 
 def _per_million(cost: Quantity, tokens: int) -> Quantity:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from microdollar.cost import Quantity, weakest
+from microdollar.cost import Quantity, per_second, weakest
 from microdollar.estimator.calibrate import Factor
 from microdollar.estimator.carbon import carbon_grams
 from microdollar.estimator.energy import EnergyEstimate, run_joules
@@ -59,6 +59,11 @@ class TrainingEstimate:
         return self.step.seconds if self.run is None else self.run.wall
 
     @property
+    def tokens_per_second(self) -> Quantity:
+        """Training tokens of all devices over the time of a step."""
+        return per_second(self.plan.step_tokens, self.step.seconds)
+
+    @property
     def joules(self) -> Quantity:
         """Of the facility: devices, their hosts, and the overhead of the building."""
         return self.energy.facility
@@ -84,6 +89,7 @@ class TrainingEstimate:
                 "fits": memory.fits,
             },
             "step_seconds": self.step.seconds.to_json(),
+            "tokens_per_second": self.tokens_per_second.to_json(),
             "step_breakdown": [asdict(part) for part in self.step.parts],
             "seconds": self.seconds.to_json(),
             "seconds_breakdown": [

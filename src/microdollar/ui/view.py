@@ -215,7 +215,7 @@ def _quantities(estimate: LayerEstimate) -> dict[str, tuple[Quantity, Format]]:
             "Energy": (estimate.joules, format_joules),
             "Until the first token": (estimate.prefill_seconds, format_seconds),
             "Each further token": (estimate.decode_seconds_per_token, format_seconds),
-            "New tokens": (estimate.tokens_per_second, lambda value: format_si(value, "/s")),
+            "New tokens a second": (estimate.tokens_per_second, _rate),
             "Price of 1M new tokens": (estimate.dollars_per_million_tokens, format_dollars),
             "Energy of 1M new tokens": (estimate.joules_per_million_tokens, format_joules),
         }
@@ -227,8 +227,13 @@ def _quantities(estimate: LayerEstimate) -> dict[str, tuple[Quantity, Format]]:
     }
     if estimate.run is not None:
         rows["Time of a step"] = (estimate.step.seconds, format_seconds)
+    rows["Tokens a second"] = (estimate.tokens_per_second, _rate)
     rows["Operations"] = (estimate.flops["hardware"], format_flops)
     return rows
+
+
+def _rate(value: float) -> str:
+    return format_si(value, "/s")
 
 
 def _ratio(cells: Sequence[Cell | None]) -> str:

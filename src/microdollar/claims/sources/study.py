@@ -118,11 +118,13 @@ def _beside(row: Row, values: Values) -> Iterator[tuple[str, str]]:
             name = value_name(*key, piece, part)
             if name not in values:
                 continue
-            words = f"{said}, on {OF_BYTES[piece]}" if said else f"on {OF_BYTES[piece]}"
+            measured = "scored on" if row.measure == "bits" else "measured on"
+            measured = "in" if key[0] == HALVES else measured
+            words = f"{said}, {measured}".removeprefix(", ") + f" {OF_BYTES[piece]}"
             held = values.get(value_name(*key, piece, "held"))
             real = values.get(value_name(*key, "1000000", "held"))
             if row.measure == "bits" and part == "used" and key[0] != HALVES:
-                words += ", and it was fitted to them"
+                words += ", which it was fitted to"
                 words += "" if held is None else f"; {held.value:.2f} on as many bytes after them"
                 words += "" if real is None else f"; {real.value:.2f} held out after 1,000,000"
             yield words, name
@@ -133,7 +135,9 @@ def _rerun(row: Row, claim: Claim) -> tuple[Reading, ...]:
     rerun = PUBLISHED[row.key].rerun
     if rerun is None or not row.trained or not claim.agrees(rerun):
         return ()
-    words = "with the weights that its authors published, on the bytes that they were fitted to"
+    words = (
+        "the weights are those that its authors published, on the bytes that they were fitted to"
+    )
     return (Reading(condition=words, value=rerun),)
 
 
@@ -211,8 +215,8 @@ def _difference(
         return Finding(how=how, reason=reasons.get("", "one of the two has no such number"))
     readings = []
     for part, words in (
+        ("used", "scored on {}, which it was learnt from"),
         ("held", "learnt from {} and scored on as many after them"),
-        ("used", "on {} that it was learnt from"),
     ):
         for piece in OF_BYTES:
             found = ahead(piece, part)

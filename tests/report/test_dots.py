@@ -37,6 +37,19 @@ def test_any_marks_give_a_picture(points):
     assert len(set(names)) == len(names) <= len(points)
 
 
+def test_names_are_never_markup_or_mathematics():
+    names = ("$\\frac{a}{$", "</svg><b>&", "x" * 300)
+    dots = [
+        Dot(name=name, x=10.0**n, y=1.0 + n, colour=COUNTED, marker="o")
+        for n, name in enumerate(names)
+    ]
+    one = Field(title=names[1], beside=names[0], below="bytes", dots=dots, description=names[1])
+    svg = dots_panel(one, width=512, name="names")
+    said = [each.text for each in ElementTree.fromstring(svg).iter() if each.text]
+    assert names[0] in said and names[1] in said
+    assert names[2] not in said  # it has no room
+
+
 def test_names_keep_off_each_other():
     points = [(1.0, 2.0), (1.3, 2.05), (8.0, 2.0), (0.2, 2.4)]
     svg = dots_panel(field(points), width=512, name="names")

@@ -120,13 +120,19 @@ def leader(
     start: tuple[float, float],
     end: tuple[float, float],
     colour: str = STEP.light,
+    *,
+    behind: bool = True,
 ) -> None:
-    """A thin line from a mark to its label, from and to CSS pixels from the lower left."""
+    """A thin line from a mark to its label, from and to CSS pixels from the lower left.
+
+    It runs behind marks and lines, or in front of them.
+    """
     from matplotlib.lines import Line2D
 
     xs, ys = ([a / PIXELS_PER_INCH, b / PIXELS_PER_INCH] for a, b in zip(start, end, strict=True))
     transform = figure.dpi_scale_trans
-    line = Line2D(xs, ys, color=colour, linewidth=0.8, transform=transform, zorder=0)
+    line = Line2D(xs, ys, color=colour, linewidth=0.8, transform=transform)
+    line.set_zorder(0 if behind else 2)
     figure.add_artist(line)
 
 

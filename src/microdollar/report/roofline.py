@@ -225,7 +225,7 @@ def _panel(
         if box is not None:
             colour = FAMILY_STYLE.get(cluster[0].family, _ELSE)[0].light
             if box.distance(*anchor) > _NEAR:
-                canvas.leader(figure, anchor, box.nearest(*anchor), colour)
+                canvas.leader(figure, anchor, box.nearest(*anchor), colour, behind=False)
             canvas.write(figure, box.x0, (box.y0 + box.y1) / 2, text, colour=colour, size=SMALL)
 
 

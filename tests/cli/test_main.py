@@ -228,6 +228,19 @@ def test_closed_pipe_is_quiet() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes standard output")
+@pytest.mark.parametrize("words", ["--help", "estimate gpt2 --device l4 --json"])
+def test_closed_standard_output_is_no_fault(words: str) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m microdollar {words} >&-', sys.executable],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_file_name_that_is_not_text() -> None:
     done = run("build", os.fsdecode(b"\xff\xfe"), "-o", "out")
     assert done.returncode == 1

@@ -176,6 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: words after ``microdollar``; those of this process if None.
     """
+    if sys.stdout is None:  # it was closed before the program began
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name need not be text, and a terminal need not know every character.
         sys.stdout.reconfigure(errors="backslashreplace")

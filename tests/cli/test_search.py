@@ -158,3 +158,14 @@ def test_search_says_in_one_line_what_is_wrong(arguments, capsys):
     assert error.startswith("error: ")
     assert error.count("\n") <= 2
     assert "fault of microdollar" not in error
+
+
+def test_each_device_has_its_own_precision_and_reason():
+    found = read("search", "devices", "gpt2", "--tokens", "1G", "--among",
+                 "v100-16gb,tpu-v5e,xeon-8380,mi300x", "--counts", "8")  # fmt: skip
+    offers = {offer["device"]: offer for offer in found["offers"]}
+    assert offers["Google TPU v5e"]["trial"]["dollars"]["value"] > 0
+    assert offers["NVIDIA V100 SXM2 16GB"]["trial"]["dollars"]["value"] > 0
+    assert offers["AMD Instinct MI300X"]["reason"].startswith("the catalog has no price")
+    (cpu,) = (offer for name, offer in offers.items() if name.startswith("Intel"))
+    assert cpu["reason"].startswith("the catalog has no memory size")

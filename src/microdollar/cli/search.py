@@ -163,7 +163,9 @@ def devices_command(
 
     names = [name for name in (among or device or "").split(",") if name.strip()]
     devices = [load_device(name) for name in names] or list(list_devices())
-    plan = _training_plan(model, devices[0].name, values)
+    # In bfloat16 where any of them has it; those without take float16.
+    usual = next((one for one in devices if "bfloat16" in one.flops_per_second), devices[0])
+    plan = _training_plan(model, usual.name, values)
     sizes = [parse_count(size) for size in counts.split(",")] if counts else list(DEVICE_COUNTS)
     total = len(devices) * len(sizes)
     with Bar(quiet=as_json) as bar:
@@ -188,9 +190,7 @@ def devices_command(
         return
     trials = [offer.trial for offer in offers if offer.trial is not None]
     if not trials:
-        click.echo(
-            "None will do. Give other devices (--among), more of them (--counts) or more time."
-        )
+        click.echo("None will do. Give more of them (--counts), more time or a larger budget.")
     _print_trials(trials)
     reasons: dict[str, list[str]] = {}
     for offer in offers:

@@ -113,7 +113,8 @@ def _looked_up(plan: ServingPlan, device: DeviceSpec) -> tuple[Shares, Shares]:
     if peak is None:
         known = ", ".join(device.flops_per_second) or "no type at all"
         raise CannotEstimateError(
-            f"can't estimate on {device.name}: no {plan.precision} rate is known, only of {known}."
+            f"can't estimate on {device.name}: no {plan.precision} rate is known, only of {known}. "
+            "Give one that is as --dtype."
         )
     stream = device.memory_bytes_per_second
     if stream.value is None:

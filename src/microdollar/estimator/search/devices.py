@@ -50,7 +50,12 @@ def cheapest(
     looked_at = 0
     for device in devices:
         best: Trial | None = None
-        reason = device.dollars_per_hour.reason or "no count and layout of it fits in memory"
+        unknown = [
+            one.reason
+            for one in (device.dollars_per_hour, device.memory_bytes)
+            if one.value is None
+        ]
+        reason = unknown[0] if unknown else "no count and layout of it fits in memory"
         for count in counts:
             looked_at += 1
             progress(looked_at)

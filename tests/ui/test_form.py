@@ -122,6 +122,7 @@ def test_fields_that_the_task_or_the_source_hides_do_not_count():
         ({"source": "text", "text": "x" * (MOST_TEXT + 1)}, "text", "more than"),
         ({"source": "text", "text": '{"a": ' + "9" * 5000 + "}"}, "text", "too many digits"),
         ({"source": "text", "text": "[" * 9 + "x" * 1000}, "text", "a line has more"),
+        ({"source": "text", "text": "a" + ".a" * 60 + " = 1"}, "text", "or 50 dots"),
         ({"source": "text", "text": '{"a":' * 20000}, "text", "more than|nested"),
         ({"model": "rl-token-compression", "task": "serve"}, "task", "Choose Train"),
     ],

@@ -26,8 +26,8 @@ MOST_WORD = 200
 MOST_TEXT = 50_000
 """Characters of the pasted text; a config.json has a few thousand."""
 
-MOST_LINE = 500
-"""Characters of a line of TOML: the time to read a dotted key grows with its square."""
+MOST_LINE, MOST_DOTS = 1000, 50
+"""Characters and dots of a line of TOML: the time to read a dotted key grows with its square."""
 MOST_MODELS = 16
 """Models of one plan."""
 MOST_PARTS = 600
@@ -246,8 +246,8 @@ def _table(text: str, kind: Literal["JSON", "TOML"]) -> dict[str, Any]:
     if kind == "TOML":
         import tomllib
 
-        if max(map(len, text.split("\n"))) > MOST_LINE:
-            raise ValueError(f"a line has more than {MOST_LINE:,} characters")
+        if any(len(line) > MOST_LINE or line.count(".") > MOST_DOTS for line in text.split("\n")):
+            raise ValueError(f"a line has more than {MOST_LINE:,} characters or {MOST_DOTS} dots")
         return tomllib.loads(text)
     table: dict[str, Any] = json.loads(text)
     return table

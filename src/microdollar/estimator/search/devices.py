@@ -50,12 +50,10 @@ def cheapest(
     looked_at = 0
     for device in devices:
         best: Trial | None = None
-        unknown = [
-            one.reason
-            for one in (device.dollars_per_hour, device.memory_bytes)
-            if one.value is None
-        ]
-        reason = unknown[0] if unknown else "no count and layout of it fits in memory"
+        reason = "no count and layout of it fits in memory"
+        for needed in (device.memory_bytes, device.dollars_per_hour):
+            if needed.value is None:
+                reason = needed.reason or reason
         for count in counts:
             looked_at += 1
             progress(looked_at)

@@ -1,6 +1,7 @@
 """Whatever is typed or pasted: an answer, no fault, no file, no markup."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -221,6 +222,17 @@ def test_no_file_is_opened_but_the_package_s_own(page, opened, empty_home):
     own = (str(PACKAGE), sys.prefix, sys.base_prefix, "/proc/", "/sys/", f"{here[:-4]}home/")
     assert not [path for event, path in opened if not path.startswith(own)]
     assert {event for event, _ in opened} <= {"open", "os.listdir", "os.scandir"}
+
+
+def test_every_software_that_is_offered_has_numbers_of_its_own(page, read):
+    plan = {"model": "llama-3.1-8b", "device": "h100-sxm", "count": "8", "zero": "3"}
+    listed = re.search('id="stacks">(.*)', page.get("/").text)[1]
+    offered = ["", *re.findall('value="([^"]+)"', listed)]
+    times = {
+        name: read(page.post("/results", plan | {"stack": name}).text).rows["Time"][0][1]
+        for name in offered
+    }
+    assert len(set(times.values())) == len(offered) > 3
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from microdollar.report.theme import COLOURS
 from microdollar.run.device import THIS, find_device, has_calibration
 from microdollar.run.estimate import estimate
 from microdollar.ui.colours import PART_COLOURS
-from microdollar.ui.fields import COUNT, LAYOUT, MORE, RUN, device_choices, model_names
+from microdollar.ui.fields import COUNT, LAYOUT, MORE, RUN, device_choices, model_names, stack_names
 from microdollar.ui.form import FieldError, Form, pick
 from microdollar.ui.guard import Guard
 from microdollar.ui.view import View, make_view
@@ -125,7 +125,7 @@ def _answer(
     known["of_plan"] = of_plan
     if whole:
         known |= {"forms": forms, "compare": compare, "sent": sent, "groups": _GROUPS}
-        known |= {"models": model_names(), "devices": _devices()}
+        known |= {"models": model_names(), "devices": _devices(), "stacks": stack_names()}
     template = _templates().get_template("page.html.j2" if whole else "results.html.j2")
     text = template.render(known)
     # JSON can hold half a character, which UTF-8 can't.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from microdollar.estimator.step.fits import shipped_fits
 from microdollar.spec.build import PRECISIONS
 from microdollar.spec.device_catalog import device_aliases
 from microdollar.spec.grids import list_grids
@@ -129,6 +130,12 @@ def model_names() -> tuple[str, ...]:
     """Models of the catalog, then plans of layers that ship with the package."""
     plans = [name for name in list_plans() if not isinstance(load_plan(name).plan, Plan)]
     return tuple(dict.fromkeys((*model_aliases(), *plans)))
+
+
+@cache
+def stack_names() -> tuple[str, ...]:
+    """Software whose steps were measured, so that an estimate tells it from others."""
+    return tuple(dict.fromkeys(name for fit in shipped_fits() for name in fit.stacks))
 
 
 @cache

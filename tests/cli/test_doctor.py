@@ -33,6 +33,8 @@ def test_sound_machine(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     packages = {package["name"]: package for package in said["packages"]}
     assert set(packages) == {"click", "numpy", "rich", *EXTRAS}
     assert packages["numpy"]["version"] == metadata.version("numpy")
+    for name, package in packages.items():
+        assert (package["needed_for"] == "every command") == (name not in EXTRAS)
     assert said["ledger"] == {
         "file": str(home / "ledger.db"),
         "exists": False,

@@ -21,6 +21,7 @@ from microdollar.units import format_bytes, format_seconds
 CORE = ("click", "numpy", "rich")
 NEEDED_FOR = {
     "numba": "building and scoring from counts, calibrate",
+    "llvmlite": "building and scoring from counts, calibrate",
     "pooch": "downloading enwik8",
     "pyppmd": "comparing with PPMd",
     "safetensors": "saving and loading models",
@@ -31,13 +32,22 @@ NEEDED_FOR = {
     "pyarrow": "Parquet files",
     "flwr": "learning concepts together",
     "cryptography": "learning concepts together",
-    "transformers": "sentence encoders",
-    "tokenizers": "sentence encoders",
+    "httpx": "learning concepts together",
+    "starlette": "the planner page",
+    "uvicorn": "the planner page",
+    "h11": "the planner page",
+    "transformers": "sentence encoders, SmolLM2",
+    "tokenizers": "sentence encoders, tokens of other models",
+    "gguf": "SmolLM2 as a scorer or a reader",
+    "rouge_score": "ROUGE in tokens eval",
+    "sacrebleu": "BLEU and chrF in tokens eval",
     "sentence_transformers": "sentence encoders by name",
     "faiss": "an index of many concepts",
     "model2vec": "distilling a sentence encoder",
 }
 """What each optional package is for."""
+APART = {"sentence_transformers": "pip install sentence-transformers"}
+"""What to type for a package that no extra brings."""
 DISTRIBUTIONS = {"faiss": "faiss-cpu"}
 """Where a package's name is not that by which it is installed."""
 
@@ -89,12 +99,13 @@ def _package(name: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": name,
         "version": None,
-        "needed_for": NEEDED_FOR.get(name, "every command"),
+        "needed_for": "every command" if name in CORE else NEEDED_FOR[name],
         "install": None,
         "problem": None,
     }
     extra = EXTRAS.get(name)
     install = f"pip install 'microdollar[{extra}]'" if extra else "pip install microdollar"
+    install = APART.get(name, install)
     try:
         version = metadata.version(DISTRIBUTIONS.get(name, name))
     except metadata.PackageNotFoundError:

@@ -8,7 +8,7 @@ import click
 from microdollar.cli.numbers import FORMATS, describe_quantity, print_assumptions
 from microdollar.cli.options import BYTES, COUNT, json_option, print_json
 from microdollar.cli.plan_options import plan_options, read_plan
-from microdollar.errors import UnknownNameError, UsageError
+from microdollar.errors import MissingExtraError, UnknownNameError, UsageError
 from microdollar.units import format_bytes, format_seconds, format_si
 
 if TYPE_CHECKING:
@@ -172,8 +172,15 @@ def _device(name: str, *, quiet: bool) -> "DeviceSpec":
 
     if name.strip().casefold() != THIS or has_calibration():
         return find_device(name, calibrate_if_missing=False, progress=lambda *_: None)
+    from importlib.util import find_spec
+
     from microdollar.cli.progress import Bar
 
+    if find_spec("numba") is None:
+        raise MissingExtraError(
+            "numba", "counts", "an estimate for this machine",
+            "--device NAME for a device of the catalog, or pip install 'microdollar[counts]'",
+        )  # fmt: skip
     click.echo("This machine was not measured yet: calibrating, once, for a few seconds.", err=True)
     with Bar(quiet=quiet) as bar:
         return find_device(name, calibrate_if_missing=True, progress=bar)

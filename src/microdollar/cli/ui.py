@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 PORT = 8642
 """Where the page is if that port is free."""
-_PACKAGES = ("jinja2", "starlette", "uvicorn")
+_PACKAGES = ("h11", "jinja2", "starlette", "uvicorn")
 
 
 @click.command(short_help="Plan on a local page: memory, time, price of one plan or of two.")
@@ -57,13 +58,10 @@ def ui(port: int | None, opens: bool | None) -> None:
 
 
 def _sockets(port: int | None) -> "list[socket.socket]":
-    try:
-        from microdollar.ui.server import open_sockets
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _PACKAGES:
-            raise
-        raise MissingExtraError(package, "ui", "the planner page") from error
+    if missing := [package for package in _PACKAGES if find_spec(package) is None]:
+        raise MissingExtraError(", ".join(missing), "ui", "the planner page")
+    from microdollar.ui.server import open_sockets
+
     wanted = PORT if port is None else port
     try:
         return open_sockets(wanted)

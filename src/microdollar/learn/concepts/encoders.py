@@ -122,7 +122,9 @@ class LibraryEncoder:
         try:
             import sentence_transformers
         except ModuleNotFoundError as error:
-            raise MissingExtraError("sentence_transformers", "concepts", name) from error
+            raise MissingExtraError(
+                "sentence_transformers", "concepts", name, "pip install sentence-transformers"
+            ) from error
         try:
             self._model: Any = sentence_transformers.SentenceTransformer(name, device="cpu")
         except (OSError, ValueError) as error:

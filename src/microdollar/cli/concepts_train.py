@@ -42,7 +42,8 @@ def train(
 
     A text file is an article, a dump of Wikipedia or a folder has many. A third of the articles
     is kept apart to test on, a sixth decides when to stop; MODEL remembers which it learnt, so
-    that `eval --model` scores no other ones.
+    that `eval --model` scores no other ones. A model that is already there is replaced, with all
+    that it has learned since.
 
     Without --encoder it is minilm if that is installed, else one made by counting the words of
     the training articles: it needs nothing but numpy, and is worse.

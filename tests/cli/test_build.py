@@ -233,7 +233,7 @@ NGram.fit = fit
 
 
 def test_interrupted_in_the_middle_of_learning(corpus: Path, tmp_path: Path) -> None:
-    corpus.write_bytes(np.random.default_rng(0).bytes(3_000_000))
+    corpus.write_bytes(np.random.default_rng(0).bytes(10_000_000))
     process = child(MID_FIT, "build", corpus, "-o", tmp_path / "out", "--order", "6")
     assert process.stderr is not None
     while "learning" not in process.stderr.readline():

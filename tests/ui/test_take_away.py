@@ -134,14 +134,14 @@ def test_what_most_likely_does_not_fit_comes_with_a_search_for_what_does(page, c
     said = [
         line
         for line in html.unescape(page.post("/results", values).text).splitlines()
-        if "run out of memory" in line
+        if "runs out of memory" in line
     ]
     assert len(said) == 1
     words = shlex.split(re.search("microdollar (search layouts .*)</p>", said[0])[1])
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["best"]
     assert (
-        "run out of memory"
+        "runs out of memory"
         not in page.post("/results", values | {"zero": "3", "micro_batch": "1"}).text
     )
 

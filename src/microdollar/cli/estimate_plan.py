@@ -64,8 +64,8 @@ def _print_training(estimate: "TrainingEstimate", explain: bool) -> None:
         click.echo(f"warning: no formula for {name}; it is not counted.", err=True)
     if memory.fits is not None and memory.fits < 0.5:
         click.echo(
-            f"warning: it will most likely run out of memory. Type: microdollar search layouts "
-            f"{plan.model.name} --device {plan.device} --count {plan.layout.devices}",
+            "warning: more likely than not it runs out of memory. Type: microdollar search "
+            f"layouts {plan.model.name} --device {plan.device} --count {plan.layout.devices}",
             err=True,
         )
     if explain:

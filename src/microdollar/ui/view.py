@@ -183,7 +183,7 @@ def _warnings(picked: Picked, estimate: LayerEstimate) -> Iterator[str]:
             yield f"No formula for {name}; it is not counted."
         if estimate.memory.fits is not None and estimate.memory.fits < 0.5:
             search = " ".join(command_words(picked, "search", "layouts"))
-            yield f"It will most likely run out of memory. For what fits, type: {search}"
+            yield f"More likely than not it runs out of memory. For what fits, type: {search}"
 
 
 def _times(estimate: LayerEstimate) -> Iterator[tuple[str, str, str]]:

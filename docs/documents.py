@@ -40,8 +40,8 @@ A claim *holds* if our number is within 5 % of it, and is *within the interval* 
 80 % interval contains it. Where the document shows its sum, the sum is worked out again with the
 document's own numbers: it *adds up*, or the page says what it gives. Numbers that no document
 states, but that follow from what it states, are marked so. Operations count a multiply-accumulate
-as two. [Every claim](claims.md) of the five documents has a finer verdict on its own page: a condition
-under which it holds, a slip, or what keeps its promise."""
+as two. [Every claim](claims.md) of the five documents has a finer verdict on its own page: a
+condition under which it holds, a slip, or what keeps its promise."""
 
 
 def page() -> str:

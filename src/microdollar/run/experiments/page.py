@@ -119,8 +119,8 @@ def _comparisons(results: Mapping[str, Any]) -> Iterator[str]:
     yield "## What the document concludes"
     yield ""
     yield (
-        "Whether each sentence is so, on the bytes used and on those held out. In brackets: bits per "
-        "byte of what the sentence says is better, and of what it says is worse."
+        "Whether each sentence is so, on the bytes used and on those held out. In brackets: bits "
+        "per byte of what the sentence says is better, and of what it says is worse."
     )
     yield ""
     heads = [f"{int(piece):,} bytes" for piece in slices]

@@ -81,12 +81,15 @@ def _document(name: str, found: Sequence[Checked]) -> Iterator[str]:
     left = left_out(name)
     if left:
         yield ""
-        yield "**Left out**: numbers that state nothing to check."
+        about = f"Left out: {len(left)} numbers that state nothing to check"
+        yield f'<details markdown="1"><summary>{about}</summary>'
         yield ""
         yield "| text | why |"
         yield "|---|---|"
         for one_left in left:
             yield f"| {_cell(one_left.text)} | {_cell(one_left.why)} |"
+        yield ""
+        yield "</details>"
 
 
 def _cell(text: str) -> str:

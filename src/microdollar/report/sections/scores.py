@@ -50,8 +50,7 @@ def tokens_section(texts: Sequence[Squeezed]) -> Section | None:
         says=(
             _best(texts[0]),
             "Every method keeps exactly the same number of tokens; a reader guesses the others "
-            "from them, and the fewer bits its guesses need, the less was lost. Neither was fitted "
-            "on these documents.",
+            "from them, and the fewer bits its guesses need, the less was lost.",
         ),
         blocks=(
             Picture(

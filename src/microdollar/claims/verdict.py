@@ -98,7 +98,7 @@ def _verdict(claim: Claim, found: Finding) -> tuple[Verdict, str]:
     if ours is None:
         return "can't be checked here", found.reason
     if claim.meets(ours.low, ours.high):
-        return "holds if", "ours is off by as much as its 80 % interval allows"
+        return "holds if", "ours errs within its 80 % interval"
     return "doesn't replicate", ""
 
 

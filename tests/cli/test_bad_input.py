@@ -141,7 +141,7 @@ def save_model(folder):
         (("demo", "--out", "junk"), 2, "junk is a file, so no folder can be made there."),
         (("build", "text", "-o", ""), 2, "'-o' / '--out': an empty name."),
         (("score", "", "text"), 2, "'DIR': an empty name."),
-        (("score", "hollow", "text"), 1, "config.json: no such file. Name a folder that"),
+        (("score", "hollow", "text"), 1, "config.json: no such file. Name the folder of"),
         (("sample", "junk", "--bytes", "9"), 1, "junk is a file, not a model's folder. Type:"),
         (("report", "nothing"), 2, "no results at nothing. Type: microdollar demo"),
         (("report", "junk"), 1, "junk is not JSON"),

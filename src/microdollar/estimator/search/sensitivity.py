@@ -129,13 +129,20 @@ def elasticities(plan: TrainingPlan, device: DeviceSpec) -> list[Elasticity]:
         except (SpecError, CannotEstimateError) as error:
             reason = str(error)
         found.append(Elasticity(size=size, exponent=exponent, claimed=claimed, reason=reason))
-    claimed, claim = CLAIMS["memory of the device"]
-    found.append(
-        Elasticity(
-            size="memory of the device",
-            exponent=0.0,
-            claimed=claimed,
-            reason=f"{claim}. A plan that fits gains nothing by memory that it does not use",
-        )
-    )
+    found.append(_of_memory(base_plan, device, base))
     return sorted(found, key=lambda one: -abs(one.exponent or 0.0))
+
+
+def _of_memory(plan: TrainingPlan, device: DeviceSpec, base: float | None) -> Elasticity:
+    """With more memory on the device, the plan unchanged."""
+    claimed, claim = CLAIMS["memory of the device"]
+    exponent, reason = None, device.memory_bytes.reason or claim
+    if base and device.memory_bytes.value is not None:
+        more = device.memory_bytes.times(Quantity.around(NUDGE, 1.0, "formula"))
+        after = try_plan(plan, replace(device, memory_bytes=more)).seconds.value
+        if after:
+            exponent = math.log(after / base, NUDGE)
+            reason = f"{claim}. A plan that fits gains nothing by memory that it does not use"
+    return Elasticity(
+        size="memory of the device", exponent=exponent, claimed=claimed, reason=reason
+    )

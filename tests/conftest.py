@@ -9,9 +9,12 @@ from hypothesis import HealthCheck, settings
 
 from microdollar.spec import Rates
 
-# No test goes by the clock: the machine may be busy.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
+# No test goes by the clock: the machine may be busy. Every run has the same examples, so that what
+# fails fails again; `pytest --hypothesis-profile explore` looks for others.
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", BUSY)
+settings.register_profile("same", BUSY, derandomize=True)
+settings.load_profile("same")
 
 KINDS = [
     f"{runtime}/{dtype}"

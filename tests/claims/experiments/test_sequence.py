@@ -2,7 +2,7 @@
 
 import pytest
 
-from microdollar.claims.experiments import scaling, sequence
+from microdollar.claims.experiments import parts, scaling, sequence
 from microdollar.claims.experiments.base import Context
 
 
@@ -29,6 +29,12 @@ def test_time_is_measured_and_kept(tmp_path, monkeypatch):
     }
     assert all(one.low <= one.value <= one.high for one in found.values())
     assert sequence.measure(context) == found
+
+
+def test_a_process_of_its_own_that_fails_says_why():
+    pytest.importorskip("torch")
+    with pytest.raises(RuntimeError, match=r"sequence no-layer forward .* failed: .*no-layer"):
+        parts.alone(sequence.__name__, "no-layer", "forward", 32, 32, 64, 1, 0)
 
 
 def test_a_power_law_takes_the_same_share_at_every_tenfold():

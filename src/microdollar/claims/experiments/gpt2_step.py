@@ -7,7 +7,6 @@ Token ids are random. It runs in a process of its own, whose peak is its memory.
 
 import gc
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from microdollar.claims.experiments.base import Context
-from microdollar.claims.experiments.parts import products, spread
+from microdollar.claims.experiments.parts import alone, products, spread
 from microdollar.claims.record import Values
 from microdollar.errors import MissingExtraError
 from microdollar.spec.arithmetic import Interval
@@ -153,14 +152,7 @@ def run(context: Context) -> Values:
     """
     overhead = spread(overhead_seconds())
     context.progress(0, 1, "steps of GPT-2 small's shape, about 8 GB of memory")
-    ran = subprocess.run(
-        [sys.executable, "-m", "microdollar.claims.experiments.gpt2_step"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if ran.returncode:
-        last = ran.stderr.strip().splitlines()[-1:]
-        raise RuntimeError(f"steps of GPT-2 small's shape did not run: {' '.join(last):.300}")
-    found: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
+    found = alone(__name__)
     values = {name: Interval.of(float(value)) for name, value in found.items()}
     values["overhead_seconds"] = overhead
     values["backward_over_forward"] = Interval.of(found["step_flops"] / found["forward_flops"] - 1)

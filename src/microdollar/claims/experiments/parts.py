@@ -1,8 +1,11 @@
-"""What experiments share: parts kept as they come, spreads of numbers, counted products."""
+"""What experiments share: parts kept, spreads, counted products, processes of their own."""
 
 import json
 import math
+import os
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -66,3 +69,25 @@ def products(loss: Callable[[], Any]) -> tuple[int, int]:
         found.backward()
         both = counter.get_total_flops()
     return int(forward), int(both)
+
+
+def alone(module: str, *words: object, env: Mapping[str, str] | None = None) -> dict[str, float]:
+    """Numbers that a module prints as JSON, last of all, when it runs in a process of its own.
+
+    Args:
+        module: its full name.
+        words: what it is given on its command line.
+        env: variables beside those of this process.
+
+    Raises:
+        RuntimeError: if it fails; says its last line.
+    """
+    ran = subprocess.run(
+        [sys.executable, "-m", module, *map(str, words)],
+        capture_output=True, text=True, check=False, env=os.environ | dict(env or {}),
+    )  # fmt: skip
+    if ran.returncode:
+        last = ran.stderr.strip().splitlines()[-1:]
+        raise RuntimeError(f"{' '.join((module, *map(str, words)))} failed: {' '.join(last):.300}")
+    found: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
+    return found

@@ -1,8 +1,6 @@
 """How the work and the time of sequence layers grow: counted, and measured on this machine."""
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +8,7 @@ from functools import partial
 from math import log
 
 from microdollar.claims.experiments.base import Context
-from microdollar.claims.experiments.parts import Part, kept, spread
+from microdollar.claims.experiments.parts import Part, alone, kept, spread
 from microdollar.claims.record import Values
 from microdollar.run.crossover.grid import Mode, Point
 from microdollar.spec.arithmetic import Interval
@@ -97,16 +95,7 @@ def measure(context: Context) -> Values:
 
 def _exponents(layer: str, mode: Mode, rounds: int, seed: int) -> Part:
     """One a round, from a process of its own, whose allocator does not adapt."""
-    numbers = (WIDTH, *LENGTHS, rounds, seed)
-    ran = subprocess.run(
-        [sys.executable, "-m", __name__, layer, mode, *map(str, numbers)],
-        capture_output=True, text=True, check=False, env=os.environ | ALLOCATOR,
-    )  # fmt: skip
-    if ran.returncode:
-        last = ran.stderr.strip().splitlines()[-1:]
-        raise RuntimeError(f"{layer}, {mode}, was not measured: {' '.join(last):.300}")
-    found: Part = json.loads(ran.stdout.splitlines()[-1])
-    return found
+    return alone(__name__, layer, mode, WIDTH, *LENGTHS, rounds, seed, env=ALLOCATOR)
 
 
 def _child(

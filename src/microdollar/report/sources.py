@@ -104,11 +104,20 @@ def add_file(content: Content, path: Path) -> None:
     Raises:
         ResultsError: if it can't be read, or is none of the known kinds.
     """
-    name = str(path)
-    if path.suffix.casefold() in (".csv", ".toml"):
-        (content.runs if path.suffix.casefold() == ".csv" else content.plan_files).append(path)
-        return
-    data = _read(path)
+    if not _added_by_name(content, path):
+        _add(content, path, _read(path))
+
+
+def _added_by_name(content: Content, path: Path) -> bool:
+    """Whether it is of a kind that others read: runs, or a plan."""
+    lists = {".csv": content.runs, ".toml": content.plan_files}
+    found = lists.get(path.suffix.casefold())
+    if found is not None:
+        found.append(path)
+    return found is not None
+
+
+def _add(content: Content, path: Path, data: Any) -> None:  # noqa: ANN401
     try:
         check_size(data)
         kind = _kind(data)
@@ -120,10 +129,10 @@ def add_file(content: Content, path: Path) -> None:
                 "CSV file of runs."
             )
         what, add = _KINDS[kind]
-        add(content, data, name)
+        add(content, data, str(path))
     except ResultsError as error:
         raise ResultsError(f"{path}: {error}") from error
-    content.read.append((name, what))
+    content.read.append((str(path), what))
 
 
 def add_folder(content: Content, folder: Path) -> None:
@@ -137,16 +146,17 @@ def add_folder(content: Content, folder: Path) -> None:
     for number, path in enumerate(_files(folder)):
         if number >= MAX_FILES:
             raise ResultsError(f"{folder} holds more than {MAX_FILES:,} files. Name one within it.")
+        if _added_by_name(content, path):
+            continue
         try:
-            listed = path.suffix.casefold() not in (".json", ".jsonl")
-            known = listed or _kind(_read(path)) is not None
+            data = _read(path)
         except ResultsError:
-            known = False
-        if not known:
+            data = None
+        if _kind(data) is None:
             content.passed.append(str(path))
             continue
         try:
-            add_file(content, path)
+            _add(content, path, data)
         except ResultsError as error:
             content.refused.append((str(path), str(error).removeprefix(f"{path}: ")))
 
